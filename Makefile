@@ -1,0 +1,41 @@
+# Everything that is done with this project by hand or by CI. `make` alone prints the targets.
+
+PYTHON ?= python3
+VENV := .venv
+READY := $(VENV)/.ready
+RUN := $(VENV)/bin/
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint bench serve flash clean
+
+help: ## Print these lines
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
+
+setup: $(READY) ## Make the virtual environment in .venv (the other targets do it by themselves)
+
+$(READY): requirements.lock pyproject.toml host/make-venv.sh
+	@PYTHON="$(PYTHON)" sh host/make-venv.sh $(VENV)
+
+demo: $(READY) ## Watch a virtual board update itself from an FTP server
+	@$(RUN)otalink demo
+
+test: $(READY) ## Run every test; a missing micropython is a failure
+	@$(RUN)pytest $(ARGS)
+
+lint: $(READY) ## Run ruff and mypy, and refuse modules that no board has
+	@$(RUN)ruff check .
+	@$(RUN)ruff format --check .
+	@$(RUN)mypy
+
+bench: $(READY) ## Measure speed and memory; prints tables
+	@$(RUN)python -m bench $(ARGS)
+
+serve: $(READY) ## Serve releases as ./otalink.toml says (make one with: .venv/bin/otalink init)
+	@$(RUN)otalink serve $(ARGS)
+
+flash: $(READY) ## Put otalink and an application on a board: make flash ARGS="PORT …"
+	@$(RUN)otalink flash $(ARGS)
+
+clean: ## Remove the virtual environment and what the tools left
+	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
