@@ -1,0 +1,83 @@
+"""The plain folder, note 18's form of a release. Pure; docs/release-format.md is its specification.
+
+One versioned file, such as `thermostat_1.0.0.2.py`, and any others beside it; on the board the versioned one loses its
+`_1.0.0.2`. `SHA256SUMS`, where there is one, says which files belong to the release and what they contain.
+"""
+
+from otalink.errors import ReleaseError
+from otalink.release import check_digest, check_path
+from otalink.version import choose, other_application, parse_release_name
+
+SUMS = "SHA256SUMS"
+
+
+def select(filenames, name):
+    """Finds the application `name` in a plain folder that holds the files `filenames`.
+
+    Returns (versioned, version, messages): the versioned file and its version, both None when there is none, and lines
+    about files that were passed over. Raises ReleaseError when the folder does not say clearly what is offered.
+    """
+    other = other_application(filenames, name)
+    if other is not None:
+        raise ReleaseError(
+            "the folder holds two applications, {} and {}: give each a folder of its own".format(name, other)
+        )
+    try:
+        return choose(filenames, name)
+    except ValueError as error:
+        raise ReleaseError(str(error))
+
+
+def target_path(filename, versioned):
+    """The path on the board of the release's file `filename`: the versioned file loses its version.
+
+    Raises ReleaseError when a release may not name it.
+    """
+    try:
+        if filename == versioned:
+            name, _, extension = parse_release_name(filename)
+            filename = "{}.{}".format(name, extension)
+        check_path(filename)
+    except ValueError as error:
+        raise ReleaseError(str(error))
+    return filename
+
+
+def is_ordinary(filename, name):
+    """True when `filename`, found in a folder without SHA256SUMS, belongs to the release of `name` beside its versioned
+    file: not hidden (uploads under way are), no release file, no other version, not SHA256SUMS."""
+    return not (
+        filename[:1] == "." or filename == SUMS or filename.endswith(".ota") or filename.startswith(name + "_")
+    )
+
+
+def parse_sums_line(line):
+    """One line of SHA256SUMS (bytes) as (filename, digest); None for an empty line.
+
+    Takes what `sha256sum` writes: `DIGEST  NAME` or `DIGEST *NAME`, and the `./` that `find` puts first.
+    Raises ReleaseError when it is anything else.
+    """
+    try:
+        text = line.decode().rstrip("\r\n")
+    except UnicodeError:
+        raise ReleaseError("{}: it is not UTF-8".format(SUMS))
+    try:
+        if not text:
+            return None
+        digest, filename = text[:64].lower(), text[66:]
+        if text[64:66] not in ("  ", " *"):
+            raise ValueError("{}: not a line of sha256sum".format(text[:80]))
+        check_digest(digest)
+        if filename.startswith("./"):
+            filename = filename[2:]
+        check_path(filename)
+    except ValueError as error:
+        raise ReleaseError("{}: {}".format(SUMS, error))
+    return filename, digest
+
+
+def format_sums_line(filename, digest):
+    """The line of SHA256SUMS for a file, as bytes. Raises ValueError for what no release may name."""
+    check_digest(digest)
+    check_path(filename)
+    return "{}  {}\n".format(digest, filename).encode()

@@ -1,0 +1,135 @@
+"""The release header: what a release is and which files it has. Pure; docs/release-format.md is its specification.
+
+The same form heads a release file and records what is installed (`/.otalink/installed`). It is text, line by line,
+so that a board reads it in constant memory: `Header.read` takes the lines ahead of the files, `Header.files` then
+gives one file after the other.
+"""
+
+from otalink.errors import ReleaseError
+from otalink.version import check_name, format_version, parse_version
+
+MAGIC = "otalink"
+FORMAT = "1"
+# Suffixes of the files that an update keeps beside their targets.
+NEW_SUFFIX = ".ota-new"
+OLD_SUFFIX = ".ota-old"
+CONFIG_PATH = "otalink.json"
+STATE_FOLDER = ".otalink"
+# Bounds what a hostile header can make a board hold. littlefs allows 255 bytes a name, and a suffix is added.
+PATH_MAX = 240
+LINE_MAX = 512
+
+
+def check_path(path):
+    """Raises ValueError unless a release may name `path` (relative to the root of the flash, `/` between parts)."""
+    if not path or len(path.encode()) > PATH_MAX:
+        raise ValueError("path {}: it must have 1 to {} bytes".format(path[:40], PATH_MAX))
+    for c in path:
+        if c < " " or c == "\x7f" or c == "\\":
+            raise ValueError("path {}: control characters and backslashes are not allowed".format(repr(path)))
+    for part in path.split("/"):
+        if part in ("", ".", ".."):
+            raise ValueError("path {}: it must be relative, without empty parts, . and ..".format(path))
+        if part.endswith(NEW_SUFFIX) or part.endswith(OLD_SUFFIX):
+            raise ValueError("path {}: {} and {} are otalink's own".format(path, NEW_SUFFIX, OLD_SUFFIX))
+    if path == CONFIG_PATH or path == STATE_FOLDER or path.startswith(STATE_FOLDER + "/"):
+        raise ValueError("path {}: /{} and /{} belong to the board".format(path, CONFIG_PATH, STATE_FOLDER))
+
+
+def check_digest(text):
+    """Raises ValueError unless `text` is a SHA-256 as 64 lower-case hexadecimal digits."""
+    if len(text) != 64 or not all("0" <= c <= "9" or "a" <= c <= "f" for c in text):
+        raise ValueError("{}: a SHA-256 has 64 lower-case hexadecimal digits".format(text[:70]))
+
+
+def format_header(name, version, files):
+    """The lines of an unsigned header, as bytes with their line ends, one after the other.
+
+    `files` is a list of (path, digest, size), the digest as hexadecimal text and the size in bytes, in any order.
+    Raises ValueError for a name, path or digest that no header may hold, or a path that comes twice.
+    """
+    check_name(name)
+    lines = ["name {}\n".format(name), "version {}\n".format(format_version(version))]
+    last = None
+    for path, digest, size in sorted(files):
+        check_path(path)
+        check_digest(digest)
+        if path == last:
+            raise ValueError("path {} comes twice".format(path))
+        last = path
+        lines.append("file {} {} {} raw {}\n".format(digest, size, size, path))
+    length = sum(len(line.encode()) for line in lines) + len("{} {} \n".format(MAGIC, FORMAT))
+    digits = 1
+    while len(str(length + digits)) > digits:
+        digits += 1
+    yield "{} {} {}\n".format(MAGIC, FORMAT, length + digits).encode()
+    for line in lines:
+        yield line.encode()
+
+
+class Header:
+    """A release header that is being read from `stream`, whose `readline(limit)` gives bytes.
+
+    `name` is text, `version` a tuple of four ints, `length` the header's whole length in bytes.
+    """
+
+    def __init__(self, stream):
+        """Reads the lines ahead of the files. Raises ReleaseError when this is no header."""
+        self._stream = stream
+        self._read = 0
+        self.length = None
+        magic, _, rest = self._line().partition(" ")
+        number, _, length = rest.partition(" ")
+        if magic != MAGIC:
+            raise ReleaseError("this is no release header: it does not begin with {}".format(MAGIC))
+        if number != FORMAT:
+            raise ReleaseError("release format {} is not known here: update otalink first".format(number))
+        self.length = _number(length, "length")
+        self.name = self._field("name")
+        version = self._field("version")
+        try:
+            check_name(self.name)
+            self.version = parse_version(version)
+        except ValueError as error:
+            raise ReleaseError("header: {}".format(error))
+
+    def files(self):
+        """Yields (path, digest, size) for each file, sorted by path. Raises ReleaseError where the header is wrong."""
+        last = ""
+        while self._read < self.length:
+            kind, _, rest = self._line().partition(" ")
+            fields = rest.split(" ", 4)
+            if kind != "file" or len(fields) != 5:
+                raise ReleaseError("header: a line that is not understood: {}".format(kind[:40]))
+            digest, size, _stored_size, _encoding, path = fields
+            try:
+                check_digest(digest)
+                check_path(path)
+            except ValueError as error:
+                raise ReleaseError("header: {}".format(error))
+            if path <= last:
+                raise ReleaseError("header: {} is out of order or comes twice".format(path))
+            last = path
+            yield path, digest, _number(size, "size")
+
+    def _field(self, key):
+        found, _, value = self._line().partition(" ")
+        if found != key:
+            raise ReleaseError("header: {} is missing".format(key))
+        return value
+
+    def _line(self):
+        line = self._stream.readline(LINE_MAX)
+        self._read += len(line)
+        if line[-1:] != b"\n" or (self.length is not None and self._read > self.length):
+            raise ReleaseError("header: it is cut off, or a line is too long")
+        try:
+            return line[:-1].decode()
+        except UnicodeError:
+            raise ReleaseError("header: it is not UTF-8")
+
+
+def _number(text, what):
+    if not text or len(text) > 10 or not all("0" <= c <= "9" for c in text):
+        raise ReleaseError("header: {} is no number: {}".format(what, text[:20]))
+    return int(text)

@@ -1,0 +1,128 @@
+"""Versions, release names and the update policy. Pure: the board and the host use this same file.
+
+A release is named `NAME_VERSION.EXT` (note 18, made exact):
+NAME holds letters, digits, `.` and `-`, and no underscore; VERSION is one to four decimal fields of 0 to 65535
+with dots between; EXT begins with a letter. A version is a tuple of four ints; missing fields count as 0, and
+tuples compare as the versions do.
+"""
+
+FIELD_MAX = 65535
+POLICIES = ("newer", "differs")
+
+
+def parse_version(text):
+    """The version that `text` writes, such as "1.0.0.2", as a tuple of four ints. Raises ValueError."""
+    fields = text.split(".")
+    if len(fields) > 4:
+        raise ValueError("version {}: more than four fields".format(text))
+    version = []
+    for field in fields:
+        if not field or not all(_is_digit(c) for c in field):
+            raise ValueError("version {}: each field must be a number, as in 1.0.0.2".format(text))
+        # Length first: a field of a million digits must not become an integer.
+        if len(field) > 10 or int(field) > FIELD_MAX:
+            raise ValueError("version {}: a field is over {}".format(text, FIELD_MAX))
+        version.append(int(field))
+    return tuple(version + [0] * (4 - len(version)))
+
+
+def format_version(version):
+    """The text of a version, always four fields: (1, 2, 0, 0) is "1.2.0.0"."""
+    return "{}.{}.{}.{}".format(*version)
+
+
+def check_name(name):
+    """Raises ValueError unless `name` can be the NAME of a release."""
+    if not name:
+        raise ValueError("a release needs a name before the underscore, as in thermostat_1.0.0.2.py")
+    if name[0] == "." or not all(_is_letter(c) or _is_digit(c) or c in ".-" for c in name):
+        raise ValueError("name {}: only letters, digits, . and - may stand in it, and no . first".format(name))
+
+
+def parse_release_name(filename):
+    """`filename` as (name, version, extension): "thermostat_1.0.0.2.py" is ("thermostat", (1, 0, 0, 2), "py").
+
+    Raises ValueError with the reason when it is no release name.
+    """
+    parts = filename.split("_")
+    if len(parts) != 2:
+        raise ValueError(
+            "{}: a release name has exactly one underscore, as in thermostat_1.0.0.2.py".format(filename)
+        )
+    name, rest = parts
+    try:
+        check_name(name)
+        version, _, extension = rest.rpartition(".")
+        if not version or not _is_letter(extension[:1]) or not all(_is_letter(c) or _is_digit(c) for c in extension):
+            raise ValueError("an extension must follow the version, as in thermostat_1.0.0.2.py")
+        return name, parse_version(version), extension
+    except ValueError as error:
+        raise ValueError("{}: {}".format(filename, error))
+
+
+def format_release_name(name, version, extension):
+    """The file name of a release: ("thermostat", (1, 0, 0, 2), "ota") is "thermostat_1.0.0.2.ota"."""
+    filename = "{}_{}.{}".format(name, format_version(version), extension)
+    parse_release_name(filename)
+    return filename
+
+
+def choose(filenames, name, extensions=None):
+    """The newest release of the application `name` among `filenames`.
+
+    `extensions` limits the choice, such as ("ota",); None takes any but "ota", the plain form of note 18.
+    Returns (filename, version, passed_over): filename and version are None when there is none; passed_over is a list
+    of lines about files that begin with `name` and an underscore and are no release names.
+    Raises ValueError when two files are the newest version: which of them is meant, nobody can tell.
+    """
+    best = best_version = rival = None
+    passed_over = []
+    for filename in filenames:
+        if not filename.startswith(name + "_"):
+            continue
+        try:
+            _, version, extension = parse_release_name(filename)
+        except ValueError as error:
+            passed_over.append("passed over {}".format(error))
+            continue
+        if (extension == "ota") if extensions is None else (extension not in extensions):
+            continue
+        if best is None or version > best_version:
+            best, best_version, rival = filename, version, None
+        elif version == best_version:
+            rival = filename
+    if rival is not None:
+        raise ValueError("{} and {} are the same version: leave one of them in the folder".format(best, rival))
+    return best, best_version, passed_over
+
+
+def other_application(filenames, name):
+    """The name of another application among `filenames`, or None.
+
+    An application is a .py or .mpy release name whose version has two fields or more: `font_8.py` is an ordinary file.
+    """
+    for filename in filenames:
+        try:
+            other, _, extension = parse_release_name(filename)
+        except ValueError:
+            continue
+        if other != name and extension in ("py", "mpy") and filename.count(".") - other.count(".") > 1:
+            return other
+    return None
+
+
+def is_wanted(policy, installed, offered):
+    """True when `policy` takes a board that runs version `installed` (None: no release yet) to version `offered`."""
+    if policy not in POLICIES:
+        raise ValueError("policy {}: it is newer or differs".format(policy))
+    if installed is None:
+        return True
+    return offered > installed if policy == "newer" else offered != installed
+
+
+def _is_letter(c):
+    return "a" <= c <= "z" or "A" <= c <= "Z"
+
+
+def _is_digit(c):
+    return "0" <= c <= "9"
