@@ -3,6 +3,7 @@
     OtaError
       TransferError     the network or the server failed; trying again may help
         FtpError        the server refused, with its reply code
+        ResumeError     what was written of a file cannot be continued: start that file over
       ProtocolError     the peer broke the rules of its protocol
       ReleaseError      a name, header, signature, size or hash is wrong; trying again does not help
       InstallError      the flash failed; the release that ran still runs
@@ -30,6 +31,10 @@ class FtpError(TransferError):
     def __init__(self, message, code):
         super().__init__(message)
         self.code = code
+
+
+class ResumeError(TransferError):
+    pass
 
 
 class ProtocolError(OtaError):

@@ -19,9 +19,7 @@ def select(filenames, name):
     """
     other = other_application(filenames, name)
     if other is not None:
-        raise ReleaseError(
-            "the folder holds two applications, {} and {}: give each a folder of its own".format(name, other)
-        )
+        raise ReleaseError(f"the folder holds two applications, {name} and {other}: give each a folder of its own")
     try:
         return choose(filenames, name)
     except ValueError as error:
@@ -36,7 +34,7 @@ def target_path(filename, versioned):
     try:
         if filename == versioned:
             name, _, extension = parse_release_name(filename)
-            filename = "{}.{}".format(name, extension)
+            filename = f"{name}.{extension}"
         check_path(filename)
     except ValueError as error:
         raise ReleaseError(str(error))
@@ -46,9 +44,7 @@ def target_path(filename, versioned):
 def is_ordinary(filename, name):
     """True when `filename`, found in a folder without SHA256SUMS, belongs to the release of `name` beside its versioned
     file: not hidden (uploads under way are), no release file, no other version, not SHA256SUMS."""
-    return not (
-        filename[:1] == "." or filename == SUMS or filename.endswith(".ota") or filename.startswith(name + "_")
-    )
+    return not (filename[:1] == "." or filename == SUMS or filename.endswith(".ota") or filename.startswith(name + "_"))
 
 
 def parse_sums_line(line):
@@ -60,19 +56,19 @@ def parse_sums_line(line):
     try:
         text = line.decode().rstrip("\r\n")
     except UnicodeError:
-        raise ReleaseError("{}: it is not UTF-8".format(SUMS))
+        raise ReleaseError(f"{SUMS}: it is not UTF-8")
     try:
         if not text:
             return None
         digest, filename = text[:64].lower(), text[66:]
         if text[64:66] not in ("  ", " *"):
-            raise ValueError("{}: not a line of sha256sum".format(text[:80]))
+            raise ValueError(f"{text[:80]}: not a line of sha256sum")
         check_digest(digest)
         if filename.startswith("./"):
             filename = filename[2:]
         check_path(filename)
     except ValueError as error:
-        raise ReleaseError("{}: {}".format(SUMS, error))
+        raise ReleaseError(f"{SUMS}: {error}")
     return filename, digest
 
 
@@ -80,4 +76,4 @@ def format_sums_line(filename, digest):
     """The line of SHA256SUMS for a file, as bytes. Raises ValueError for what no release may name."""
     check_digest(digest)
     check_path(filename)
-    return "{}  {}\n".format(digest, filename).encode()
+    return f"{digest}  {filename}\n".encode()

@@ -23,23 +23,23 @@ LINE_MAX = 512
 def check_path(path):
     """Raises ValueError unless a release may name `path` (relative to the root of the flash, `/` between parts)."""
     if not path or len(path.encode()) > PATH_MAX:
-        raise ValueError("path {}: it must have 1 to {} bytes".format(path[:40], PATH_MAX))
+        raise ValueError(f"path {path[:40]}: it must have 1 to {PATH_MAX} bytes")
     for c in path:
         if c < " " or c == "\x7f" or c == "\\":
-            raise ValueError("path {}: control characters and backslashes are not allowed".format(repr(path)))
+            raise ValueError(f"path {path!r}: control characters and backslashes are not allowed")
     for part in path.split("/"):
         if part in ("", ".", ".."):
-            raise ValueError("path {}: it must be relative, without empty parts, . and ..".format(path))
-        if part.endswith(NEW_SUFFIX) or part.endswith(OLD_SUFFIX):
-            raise ValueError("path {}: {} and {} are otalink's own".format(path, NEW_SUFFIX, OLD_SUFFIX))
-    if path == CONFIG_PATH or path == STATE_FOLDER or path.startswith(STATE_FOLDER + "/"):
-        raise ValueError("path {}: /{} and /{} belong to the board".format(path, CONFIG_PATH, STATE_FOLDER))
+            raise ValueError(f"path {path}: it must be relative, without empty parts, . and ..")
+        if part.endswith((NEW_SUFFIX, OLD_SUFFIX)):
+            raise ValueError(f"path {path}: {NEW_SUFFIX} and {OLD_SUFFIX} are otalink's own")
+    if path in (CONFIG_PATH, STATE_FOLDER) or path.startswith(STATE_FOLDER + "/"):
+        raise ValueError(f"path {path}: /{CONFIG_PATH} and /{STATE_FOLDER} belong to the board")
 
 
 def check_digest(text):
     """Raises ValueError unless `text` is a SHA-256 as 64 lower-case hexadecimal digits."""
     if len(text) != 64 or not all("0" <= c <= "9" or "a" <= c <= "f" for c in text):
-        raise ValueError("{}: a SHA-256 has 64 lower-case hexadecimal digits".format(text[:70]))
+        raise ValueError(f"{text[:70]}: a SHA-256 has 64 lower-case hexadecimal digits")
 
 
 def format_header(name, version, files):
@@ -49,20 +49,20 @@ def format_header(name, version, files):
     Raises ValueError for a name, path or digest that no header may hold, or a path that comes twice.
     """
     check_name(name)
-    lines = ["name {}\n".format(name), "version {}\n".format(format_version(version))]
+    lines = [f"name {name}\n", f"version {format_version(version)}\n"]
     last = None
     for path, digest, size in sorted(files):
         check_path(path)
         check_digest(digest)
         if path == last:
-            raise ValueError("path {} comes twice".format(path))
+            raise ValueError(f"path {path} comes twice")
         last = path
-        lines.append("file {} {} {} raw {}\n".format(digest, size, size, path))
-    length = sum(len(line.encode()) for line in lines) + len("{} {} \n".format(MAGIC, FORMAT))
+        lines.append(f"file {digest} {size} {size} raw {path}\n")
+    length = sum(len(line.encode()) for line in lines) + len(f"{MAGIC} {FORMAT} \n")
     digits = 1
     while len(str(length + digits)) > digits:
         digits += 1
-    yield "{} {} {}\n".format(MAGIC, FORMAT, length + digits).encode()
+    yield f"{MAGIC} {FORMAT} {length + digits}\n".encode()
     for line in lines:
         yield line.encode()
 
@@ -81,9 +81,9 @@ class Header:
         magic, _, rest = self._line().partition(" ")
         number, _, length = rest.partition(" ")
         if magic != MAGIC:
-            raise ReleaseError("this is no release header: it does not begin with {}".format(MAGIC))
+            raise ReleaseError(f"this is no release header: it does not begin with {MAGIC}")
         if number != FORMAT:
-            raise ReleaseError("release format {} is not known here: update otalink first".format(number))
+            raise ReleaseError(f"release format {number} is not known here: update otalink first")
         self.length = _number(length, "length")
         self.name = self._field("name")
         version = self._field("version")
@@ -91,7 +91,7 @@ class Header:
             check_name(self.name)
             self.version = parse_version(version)
         except ValueError as error:
-            raise ReleaseError("header: {}".format(error))
+            raise ReleaseError(f"header: {error}")
 
     def files(self):
         """Yields (path, digest, size) for each file, sorted by path. Raises ReleaseError where the header is wrong."""
@@ -100,22 +100,22 @@ class Header:
             kind, _, rest = self._line().partition(" ")
             fields = rest.split(" ", 4)
             if kind != "file" or len(fields) != 5:
-                raise ReleaseError("header: a line that is not understood: {}".format(kind[:40]))
+                raise ReleaseError(f"header: a line that is not understood: {kind[:40]}")
             digest, size, _stored_size, _encoding, path = fields
             try:
                 check_digest(digest)
                 check_path(path)
             except ValueError as error:
-                raise ReleaseError("header: {}".format(error))
+                raise ReleaseError(f"header: {error}")
             if path <= last:
-                raise ReleaseError("header: {} is out of order or comes twice".format(path))
+                raise ReleaseError(f"header: {path} is out of order or comes twice")
             last = path
             yield path, digest, _number(size, "size")
 
     def _field(self, key):
         found, _, value = self._line().partition(" ")
         if found != key:
-            raise ReleaseError("header: {} is missing".format(key))
+            raise ReleaseError(f"header: {key} is missing")
         return value
 
     def _line(self):
@@ -131,5 +131,5 @@ class Header:
 
 def _number(text, what):
     if not text or len(text) > 10 or not all("0" <= c <= "9" for c in text):
-        raise ReleaseError("header: {} is no number: {}".format(what, text[:20]))
+        raise ReleaseError(f"header: {what} is no number: {text[:20]}")
     return int(text)

@@ -14,14 +14,14 @@ def parse_version(text):
     """The version that `text` writes, such as "1.0.0.2", as a tuple of four ints. Raises ValueError."""
     fields = text.split(".")
     if len(fields) > 4:
-        raise ValueError("version {}: more than four fields".format(text))
+        raise ValueError(f"version {text}: more than four fields")
     version = []
     for field in fields:
         if not field or not all(_is_digit(c) for c in field):
-            raise ValueError("version {}: each field must be a number, as in 1.0.0.2".format(text))
+            raise ValueError(f"version {text}: each field must be a number, as in 1.0.0.2")
         # Length first: a field of a million digits must not become an integer.
         if len(field) > 10 or int(field) > FIELD_MAX:
-            raise ValueError("version {}: a field is over {}".format(text, FIELD_MAX))
+            raise ValueError(f"version {text}: a field is over {FIELD_MAX}")
         version.append(int(field))
     return tuple(version + [0] * (4 - len(version)))
 
@@ -36,7 +36,7 @@ def check_name(name):
     if not name:
         raise ValueError("a release needs a name before the underscore, as in thermostat_1.0.0.2.py")
     if name[0] == "." or not all(_is_letter(c) or _is_digit(c) or c in ".-" for c in name):
-        raise ValueError("name {}: only letters, digits, . and - may stand in it, and no . first".format(name))
+        raise ValueError(f"name {name}: only letters, digits, . and - may stand in it, and no . first")
 
 
 def parse_release_name(filename):
@@ -46,9 +46,7 @@ def parse_release_name(filename):
     """
     parts = filename.split("_")
     if len(parts) != 2:
-        raise ValueError(
-            "{}: a release name has exactly one underscore, as in thermostat_1.0.0.2.py".format(filename)
-        )
+        raise ValueError(f"{filename}: a release name has exactly one underscore, as in thermostat_1.0.0.2.py")
     name, rest = parts
     try:
         check_name(name)
@@ -57,12 +55,12 @@ def parse_release_name(filename):
             raise ValueError("an extension must follow the version, as in thermostat_1.0.0.2.py")
         return name, parse_version(version), extension
     except ValueError as error:
-        raise ValueError("{}: {}".format(filename, error))
+        raise ValueError(f"{filename}: {error}")
 
 
 def format_release_name(name, version, extension):
     """The file name of a release: ("thermostat", (1, 0, 0, 2), "ota") is "thermostat_1.0.0.2.ota"."""
-    filename = "{}_{}.{}".format(name, format_version(version), extension)
+    filename = f"{name}_{format_version(version)}.{extension}"
     parse_release_name(filename)
     return filename
 
@@ -83,7 +81,7 @@ def choose(filenames, name, extensions=None):
         try:
             _, version, extension = parse_release_name(filename)
         except ValueError as error:
-            passed_over.append("passed over {}".format(error))
+            passed_over.append(f"passed over {error}")
             continue
         if (extension == "ota") if extensions is None else (extension not in extensions):
             continue
@@ -92,7 +90,7 @@ def choose(filenames, name, extensions=None):
         elif version == best_version:
             rival = filename
     if rival is not None:
-        raise ValueError("{} and {} are the same version: leave one of them in the folder".format(best, rival))
+        raise ValueError(f"{best} and {rival} are the same version: leave one of them in the folder")
     return best, best_version, passed_over
 
 
@@ -114,7 +112,7 @@ def other_application(filenames, name):
 def is_wanted(policy, installed, offered):
     """True when `policy` takes a board that runs version `installed` (None: no release yet) to version `offered`."""
     if policy not in POLICIES:
-        raise ValueError("policy {}: it is newer or differs".format(policy))
+        raise ValueError(f"policy {policy}: it is newer or differs")
     if installed is None:
         return True
     return offered > installed if policy == "newer" else offered != installed

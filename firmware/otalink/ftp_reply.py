@@ -1,0 +1,175 @@
+"""What an FTP server says: replies, addresses of data connections, listings. Pure: no sockets, no clock.
+
+A server is not trusted: every line, reply and listing is bounded, and what breaks the bounds or the grammar is a
+ProtocolError.
+"""
+
+from otalink.errors import ProtocolError
+
+LINE_MAX = 1024
+REPLY_MAX = 8192
+
+
+class LineSplitter:
+    """Cuts a stream of bytes into lines. A line over `limit` bytes is a ProtocolError."""
+
+    def __init__(self, limit=LINE_MAX):
+        self._limit = limit
+        self._rest = b""
+
+    def feed(self, data):
+        """The lines that `data` (bytes or a memoryview, copied) completes, without their line ends, as a list."""
+        lines = (self._rest + bytes(data)).split(b"\n")
+        self._rest = lines.pop()
+        for line in lines:
+            self._check(line)
+        self._check(self._rest)
+        return [line.rstrip(b"\r") for line in lines]
+
+    def end(self):
+        """The last line, when the stream ended without a line end behind it; else None."""
+        rest, self._rest = self._rest, b""
+        return rest or None
+
+    def _check(self, line):
+        if len(line) > self._limit:
+            raise ProtocolError(f"the server sent a line of over {self._limit} bytes")
+
+
+class ReplyParser:
+    """Assembles the replies of a control connection (RFC 959 section 4.2), those over several lines included.
+
+    The text of a reply is its lines without the code, with "\n" between; bytes that are not UTF-8 become "?".
+    """
+
+    def __init__(self):
+        self._lines = LineSplitter()
+        self._replies = []
+        self._code = None
+        self._text = []
+        self._size = 0
+
+    def feed(self, data):
+        """Takes what the server sent. Raises ProtocolError when it is no reply, or one without end."""
+        for line in self._lines.feed(data):
+            self._line(line)
+
+    def next(self):
+        """The next reply that is complete, as (code, text), or None."""
+        return self._replies.pop(0) if self._replies else None
+
+    def _line(self, line):
+        code = line[:3]
+        coded = code.isdigit() and line[3:4] in (b" ", b"-", b"")
+        if self._code is None:
+            if not coded or not b"1" <= code[:1] <= b"5":
+                raise ProtocolError(f"the server sent no FTP reply but {text_of(line[:40])!r}")
+            self._code, self._text, self._size = code, [], 0
+        self._size += len(line)
+        if self._size > REPLY_MAX:
+            raise ProtocolError(f"the server sent a reply of over {REPLY_MAX} bytes")
+        same = coded and code == self._code
+        self._text.append(text_of(line[4:] if same else line))
+        if same and line[3:4] != b"-":
+            self._replies.append((int(self._code), "\n".join(self._text)))
+            self._code = None
+
+
+def text_of(line):
+    """`line` as text; where it is not UTF-8, its bytes beyond ASCII as "?"."""
+    try:
+        return bytes(line).decode()
+    except UnicodeError:
+        return "".join(chr(byte) if byte < 128 else "?" for byte in line)
+
+
+def check_argument(text):
+    """Raises ValueError when `text` would end the command that it is put into, and begin another."""
+    if "\r" in text or "\n" in text or "\0" in text:
+        raise ValueError(f"{text!r}: a path, name or password cannot hold CR, LF or NUL")
+
+
+def parse_epsv(text):
+    """The port in the text of a 229 reply, "(|||6446|)" (RFC 2428 section 3). Raises ProtocolError."""
+    start = text.find("(")
+    separator = text[start + 1 : start + 2]
+    parts = text[start + 1 :].split(separator) if start >= 0 and separator else []
+    if len(parts) < 5 or parts[1] or parts[2]:
+        raise ProtocolError(f"the server's answer to EPSV holds no port: {text[:80]}")
+    return _port(parts[3], text)
+
+
+def parse_pasv(text):
+    """The port in the text of a 227 reply, "(h1,h2,h3,h4,p1,p2)", with or without the parentheses.
+
+    The address in it is left out on purpose: it may be 0.0.0.0, a private one behind a router, or a third party's;
+    data connections go to the control connection's peer. Raises ProtocolError.
+    """
+    numbers = []
+    for piece in text.replace("(", " ").replace(")", " ").replace("=", " ").split():
+        fields = piece.rstrip(".;").split(",")
+        if len(fields) == 6 and all(_is_number(field, 3) for field in fields):
+            numbers = [int(field) for field in fields]
+            break
+    if not numbers or max(numbers) > 255:
+        raise ProtocolError(f"the server's answer to PASV holds no port: {text[:80]}")
+    return _port(str(numbers[4] * 256 + numbers[5]), text)
+
+
+def _port(digits, text):
+    if not _is_number(digits, 5) or not 0 < int(digits) < 65536:
+        raise ProtocolError(f"the server names an impossible port: {text[:80]}")
+    return int(digits)
+
+
+def parse_size(text):
+    """The bytes that the text of a 213 reply to SIZE names (RFC 3659 section 4). Raises ProtocolError."""
+    digits = text.strip()
+    if not _is_number(digits, 12):
+        raise ProtocolError(f"the server's answer to SIZE is no number: {text[:80]}")
+    return int(digits)
+
+
+def parse_mdtm(text):
+    """The time in the text of a 213 reply to MDTM (RFC 3659 section 3), as its digits YYYYMMDDHHMMSS, UTC."""
+    digits = text.strip()[:14]
+    if len(digits) != 14 or not _is_number(digits, 14):
+        raise ProtocolError(f"the server's answer to MDTM is no time: {text[:80]}")
+    return digits
+
+
+def parse_mlsd_line(line):
+    """One line of MLSD (RFC 3659 section 7.2, bytes) as (name, type, size, modify).
+
+    `type` is lower case, such as "file" or "dir"; `size` an int or None; `modify` text or "". Raises ProtocolError.
+    """
+    text = text_of(line)
+    facts, _, name = text.partition(" ")
+    if not name or (facts and facts[-1] != ";"):
+        raise ProtocolError(f"the server sent a listing that is not understood: {text[:80]}")
+    kind, size, modify = "file", None, ""
+    for fact in facts.split(";"):
+        key, _, value = fact.partition("=")
+        key = key.lower()
+        if key == "type":
+            kind = value.lower()
+        elif key == "size" and _is_number(value, 12):
+            size = int(value)
+        elif key == "modify":
+            modify = value
+    return last_part(name), kind, size, modify
+
+
+def parse_nlst_line(line):
+    """The name in one line of NLST (bytes), of which some servers send the whole path; None for `.`, `..` and ''."""
+    name = last_part(text_of(line))
+    return None if name in ("", ".", "..") else name
+
+
+def last_part(path):
+    return path[path.rfind("/") + 1 :]
+
+
+def _is_number(text, digits_max):
+    # Not isdigit(): CPython's takes digits of every script.
+    return 0 < len(text) <= digits_max and all("0" <= c <= "9" for c in text)
