@@ -1,0 +1,111 @@
+"""The accounts' passwords: the secrets file, its mode, and the comparison. It opens no socket and prints nothing.
+
+The file holds the passwords as they are, not hashed: an operator needs a board's password again for each board that is
+flashed, and plain FTP sends it in the clear anyway. What protects it is the file's mode, and that `otalink init` makes
+passwords of 128 random bits. For the same reason a login costs one SHA-256 and no slow hash: it runs inside the
+server's event loop, which a slow one would stop for every board.
+"""
+
+import difflib
+import hashlib
+import hmac
+import os
+import secrets
+import stat
+import sys
+from pathlib import Path
+
+from otalink_host.errors import UserError
+from otalink_host.settings import CONFIG_NAME, SECRETS_NAME, TEMPLATE, Settings
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+PASSWORD_MAX = 128
+
+
+def new_password() -> str:
+    """A password of 128 random bits, of characters that need no quoting anywhere."""
+    while True:
+        password = secrets.token_urlsafe(16)
+        # A leading dash would be an option to every command line that it is pasted into.
+        if not password.startswith("-"):
+            return password
+
+
+def load_passwords(settings: Settings) -> dict[str, str]:
+    """The password of each account in `settings`. Raises UserError when one is missing or others can read the file."""
+    path = settings.secrets
+    if path is None:
+        raise UserError("the settings name no file with passwords")
+    try:
+        with path.open("rb") as file:
+            _check_mode(path, os.fstat(file.fileno()).st_mode)
+            document = tomllib.loads(file.read().decode())
+    except FileNotFoundError:
+        raise UserError(
+            f"there is no {path}: make it, readable by you alone, with the lines [password] and "
+            f'{settings.accounts[0].name} = "…"'
+        ) from None
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror})") from None
+    except (UnicodeError, tomllib.TOMLDecodeError):
+        # The parser's own message may quote the line, and the line may be a password.
+        raise UserError(f'{path}: this is not TOML: each line under [password] reads NAME = "…"') from None
+    table = document.get("password")
+    if not isinstance(table, dict) or len(document) != 1:
+        raise UserError(f"{path}: it must hold one section, [password], and nothing else")
+    return {account.name: _password(path, table, account.name) for account in settings.accounts}
+
+
+def password_matches(given: str, expected: str | None) -> bool:
+    """True when the passwords are the same. `expected` None, no such account, takes the same time and is never true."""
+    # Digests have one length, so that the time tells nothing about the password's.
+    same = hmac.compare_digest(_digest(given), _digest(expected or ""))
+    return same and expected is not None and expected != ""
+
+
+def create_server_folder(directory: Path) -> list[Path]:
+    """Makes `directory` a server's: settings, passwords and an empty release folder. Returns what it made.
+
+    Raises UserError when it is one already; nothing that exists is ever overwritten.
+    """
+    config, secrets_file, releases = (directory / name for name in (CONFIG_NAME, SECRETS_NAME, "releases"))
+    for path in (config, secrets_file):
+        if os.path.lexists(path):
+            raise UserError(f"{path} is there already: edit it, or choose another folder with --directory")
+    try:
+        releases.mkdir(parents=True, exist_ok=True)
+        lines = "# The accounts' passwords: for your eyes only.\n\n[password]\n" + f'board = "{new_password()}"\n'
+        # The mode is given as the file is made: at no moment can anybody else open it.
+        descriptor = os.open(secrets_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with open(descriptor, "w", encoding="utf-8") as file:
+            file.write(lines)
+        with config.open("x", encoding="utf-8") as file:
+            file.write(TEMPLATE)
+    except OSError as error:
+        raise UserError(f"{error.filename or directory} cannot be made ({error.strerror})") from None
+    return [config, secrets_file, releases]
+
+
+def _password(path: Path, table: dict[str, object], name: str) -> str:
+    if name not in table:
+        close = difflib.get_close_matches(name, table, 1)
+        hint = f"it has one for {close[0]}" if close else f'add the line {name} = "…"'
+        raise UserError(f"{path}: there is no password for account {name}: {hint}")
+    password = table[name]
+    if not isinstance(password, str) or not 1 <= len(password) <= PASSWORD_MAX or not password.isprintable():
+        raise UserError(f"{path}: the password of {name} must be text of 1 to {PASSWORD_MAX} printable characters")
+    return password
+
+
+def _check_mode(path: Path, mode: int) -> None:
+    # Windows has no such bits: there the folder's permissions count.
+    if os.name == "posix" and mode & (stat.S_IRWXG | stat.S_IRWXO):
+        raise UserError(f"{path} can be read by others: chmod 600 {path}")
+
+
+def _digest(text: str) -> bytes:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
