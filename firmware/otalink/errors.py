@@ -4,6 +4,7 @@
       TransferError     the network or the server failed; trying again may help
         FtpError        the server refused, with its reply code
         ResumeError     what was written of a file cannot be continued: start that file over
+        FolderChangedError  the folder on the server changed during the download: check and download again
       ProtocolError     the peer broke the rules of its protocol
       ReleaseError      a name, header, signature, size or hash is wrong; trying again does not help
       InstallError      the flash failed; the release that ran still runs
@@ -34,6 +35,10 @@ class FtpError(TransferError):
 
 
 class ResumeError(TransferError):
+    pass
+
+
+class FolderChangedError(TransferError):
     pass
 
 

@@ -89,7 +89,7 @@ class FtpClient(FtpSession):
 
     async def _cwd(self, folder):
         await self._command("CWD " + folder)
-        self._folder = folder
+        self.folder = folder
 
     async def _size(self, path):
         code, text = await self._command("SIZE " + path, (2, 5))

@@ -62,7 +62,7 @@ class FtpSession:
         self._data = None
         # The addresses that the name has; the one that answered, from then on.
         self._addresses = None
-        self._folder = None
+        self.folder = None
         # What this server turned out to lack.
         self._has_epsv = True
         self._has_rest = True
@@ -194,8 +194,8 @@ class FtpSession:
         # Many servers speak UTF-8 without being asked, and refuse the question (RFC 2640).
         await self._command("OPTS UTF8 ON", (2, 3, 4, 5))
         await self._command("TYPE I")
-        if self._folder is not None:
-            await self._command("CWD " + self._folder)
+        if self.folder is not None:
+            await self._command("CWD " + self.folder)
 
     async def _open_session(self):
         if self._addresses is None:

@@ -1,0 +1,78 @@
+"""The board's settings, `/otalink.json`: read, checked, with defaults. It holds the password: never print it whole."""
+
+import json
+
+from otalink.version import POLICIES, check_name
+
+PATH = "/otalink.json"
+RESTARTS = ("reset", "soft", "none")
+
+# key: (default, smallest, largest)
+_NUMBERS = {
+    "port": (21, 1, 65535),
+    "interval": (3600, 1, 31536000),  # seconds between checks
+    "jitter": (60, 0, 86400),  # seconds: up to so much later, at random, the first check too
+    "start_delay": (5, 0, 86400),  # seconds between the download and its application (note 18)
+    "buffer": (4096, 512, 65536),  # bytes
+    "timeout": (10, 0.1, 600),  # seconds: connection, banner, each reply
+    "stall": (30, 0.1, 3600),  # seconds without a byte of data
+    "attempts": (5, 1, 100),  # tries without progress before a download is given up until the next check
+    "retry_delay": (1, 0, 600),  # seconds before the second try; it doubles from try to try
+}
+# key: default; None: it must be there
+_TEXTS = {
+    "name": None,
+    "host": None,
+    "user": "anonymous",
+    "password": "otalink",
+    "folder": "/",
+    "policy": "newer",
+    "restart": "reset",
+}
+_INTEGERS = ("port", "buffer", "attempts")
+
+
+class Config:
+    """Settings as attributes, named as the keys of `/otalink.json`.
+
+    `unknown` lists keys that this version of otalink does not know: a newer one may have written them.
+    """
+
+    def __init__(self, values):
+        """`values` is what the JSON holds. Raises ValueError with the key and what it may be."""
+        if not isinstance(values, dict):
+            raise ValueError('the settings must be a JSON object, as in {"name": "thermostat"}')
+        self.unknown = sorted(key for key in values if key not in _NUMBERS and key not in _TEXTS)
+        for key, (default, smallest, largest) in _NUMBERS.items():
+            value = values.get(key, default)
+            kind = (int,) if key in _INTEGERS else (int, float)
+            if not isinstance(value, kind) or isinstance(value, bool) or not smallest <= value <= largest:
+                raise ValueError(f"{key} must be a number from {smallest} to {largest}, not {value!r}")
+            setattr(self, key, value)
+        for key, default in _TEXTS.items():
+            value = values.get(key, default)
+            if value is None:
+                raise ValueError(f"{key} is missing")
+            if not isinstance(value, str) or not value:
+                raise ValueError(f"{key} must be text")
+            setattr(self, key, value)
+        check_name(self.name)
+        if self.policy not in POLICIES:
+            raise ValueError(f"policy must be newer or differs, not {self.policy!r}")
+        if self.restart not in RESTARTS:
+            raise ValueError(f"restart must be reset, soft or none, not {self.restart!r}")
+
+
+def load(path=PATH):
+    """The Config that the file `path` holds. Raises ValueError, one line with the file and what is wrong in it."""
+    try:
+        with open(path) as file:
+            values = json.load(file)
+    except OSError:
+        raise ValueError(f"{path} cannot be read: put it on the board (docs/tutorial.md has an example)")
+    except ValueError:
+        raise ValueError(f"{path} is no JSON: check its commas, quotes and braces")
+    try:
+        return Config(values)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}")

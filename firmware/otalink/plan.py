@@ -1,0 +1,42 @@
+"""What an update has to do: installed files against offered ones. Pure; both sorted, one pass, constant memory."""
+
+from otalink.errors import ReleaseError
+
+WANT = "want"
+REMOVE = "remove"
+
+
+def steps(installed, offered):
+    """Yields (WANT, file) for each offered file and (REMOVE, file) for each installed one that is not offered.
+
+    Both arguments yield files as (path, digest, size), sorted by path, without repeats. `installed` names what the
+    release that runs brought, so that nothing else is ever removed. A wanted file may be there already: its content
+    says so, not the record.
+    """
+    installed = iter(installed)
+    old = next(installed, None)
+    for new in offered:
+        while old is not None and old[0] < new[0]:
+            yield REMOVE, old
+            old = next(installed, None)
+        if old is not None and old[0] == new[0]:
+            old = next(installed, None)
+        yield WANT, new
+    while old is not None:
+        yield REMOVE, old
+        old = next(installed, None)
+
+
+def check_folders(paths):
+    """Raises ReleaseError when one of the sorted `paths` is a file in one place and a folder in another."""
+    for path in paths:
+        slash = path.find("/")
+        while slash >= 0:
+            if path[:slash] in paths:
+                raise ReleaseError(f"{path[:slash]} is both a file and a folder of the release")
+            slash = path.find("/", slash + 1)
+
+
+def hidden_by(path):
+    """The path of the source file that would be imported in place of the compiled `path`, or None."""
+    return path[:-3] + "py" if path.endswith(".mpy") else None
