@@ -1,0 +1,638 @@
+"""A folder of releases: publishing a plain folder into it, and listing what is there.
+
+A reader never sees half a file, and never a mixture that it could take for a release: every file arrives by a rename,
+the versioned one last, and SHA256SUMS says which contents belong together. A publish that was killed is completed by
+running it again. The rules for names and paths are the board's (otalink.plain and its like); none is written here anew.
+"""
+
+import contextlib
+import hashlib
+import os
+import re
+import secrets
+import stat
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+from otalink.errors import OtaError
+from otalink.plain import SUMS, format_sums_line, parse_sums_line, select, target_path
+from otalink.release import check_path
+from otalink.version import check_name, format_release_name, format_version, parse_release_name, parse_version
+
+from otalink_host.errors import UserError
+
+# Our own names in a release folder: hidden, so that no client takes them for files of a release.
+PART_PREFIX = ".otalink-part-"
+LOCK_NAME = ".otalink-lock"
+# The files that a publish has still to remove once the new release stands: the old SHA256SUMS, which named them, is
+# gone by then.
+REMOVALS_NAME = ".otalink-removals"
+APPLICATION_EXTENSIONS = ("py", "mpy")
+CHUNK = 1 << 20
+
+Progress = Callable[[int, int], None]
+Version = tuple[int, int, int, int]
+
+
+@dataclass
+class Published:
+    """What `publish` did: paths in the folder, with `/` between their parts. All empty lists: there was nothing to do.
+
+    `skipped` and `notes` are lines for the user. `size` counts the bytes of the whole release, `written_size` those
+    that were written.
+    """
+
+    name: str
+    version: Version
+    folder: Path
+    versioned: str
+    size: int = 0
+    written_size: int = 0
+    written: list[str] = field(default_factory=list)
+    unchanged: list[str] = field(default_factory=list)
+    removed: list[str] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Release:
+    """A release in a folder: `files` and `size` (bytes) count all of it, `when` is the versioned file's time."""
+
+    folder: Path
+    name: str
+    version: Version
+    versioned: str
+    files: int
+    size: int
+    when: float
+    has_sums: bool
+
+
+@dataclass
+class Listing:
+    """What `list_releases` found. `notes` are lines for the user: what was passed over, and why."""
+
+    releases: list[Release] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def publish(
+    source: Path,
+    folder: Path,
+    *,
+    name: str | None = None,
+    version: str | None = None,
+    allow_older: bool = False,
+    progress: Progress | None = None,
+) -> Published:
+    """Publishes the files in `source` into `folder` as a plain folder.
+
+    `source` holds a versioned file, such as thermostat_1.0.0.2.py; or thermostat.py, and `name` and `version` say the
+    rest. `allow_older` lets a lower version than the published one in. `progress` is called with the bytes done and the
+    bytes there are. Raises UserError, one line, for what cannot be published; nothing is written then.
+    """
+    _check_places(source, folder)
+    with _errors_in_one_line():
+        files, skipped = _collect(source)
+        name, versioned, number, files = _application(source, files, name, version)
+        targets = {path: target_path(path, versioned) for path in files}
+        _check_targets(targets)
+        total = sum(file.stat().st_size for file in files.values())
+        meter = _Meter(progress, total)
+        digests = {path: _digest(file, meter) for path, file in files.items()}
+        folder.mkdir(parents=True, exist_ok=True)
+        with _locked(folder):
+            published = Published(name, number, folder, versioned, total, skipped=skipped)
+            _Publisher(published, files, digests, meter).run(allow_older)
+    published.notes += [
+        f"{path} hides {path[:-3]}.mpy on the board: MicroPython imports the .py of two"
+        for path in sorted(targets.values())
+        if path.endswith(".py") and f"{path[:-3]}.mpy" in targets.values()
+    ]
+    return published
+
+
+def list_releases(folder: Path) -> Listing:
+    """The releases in `folder` and in the folders right in it, which hold one application each."""
+    listing = Listing()
+    if not folder.is_dir():
+        raise UserError(f"there is no folder {folder}: name the one that releases are published to")
+    with _errors_in_one_line():
+        _list_folder(folder, listing)
+        taken = {path.split("/")[0] for path in _read_sums(folder) or {}}
+        for entry in sorted(folder.iterdir()):
+            if entry.is_dir() and not entry.name.startswith(".") and entry.name not in taken:
+                _list_folder(entry, listing)
+    return listing
+
+
+class _Meter:
+    """Counts the bytes that were read, and reports them. Each file is read once to hash it, and once to copy it."""
+
+    def __init__(self, progress: Progress | None, total: int) -> None:
+        self._progress = progress
+        self._done = 0
+        self._total = total
+
+    def add_total(self, size: int) -> None:
+        self._total += size
+
+    def add(self, size: int) -> None:
+        self._done += size
+        if self._progress is not None:
+            self._progress(self._done, self._total)
+
+
+class _Publisher:
+    """One publish, from the look at the folder to the removal of what is old."""
+
+    def __init__(self, published: Published, files: dict[str, Path], digests: dict[str, str], meter: _Meter) -> None:
+        self._result = published
+        self._folder = published.folder
+        self._files = files
+        self._digests = digests
+        self._meter = meter
+        self._present = [entry.name for entry in os.scandir(self._folder) if entry.is_file(follow_symlinks=False)]
+        self._old_sums = _read_sums(self._folder)
+
+    def run(self, allow_older: bool) -> None:
+        self._check_version(allow_older)
+        self._check_ways()
+        self._clean_parts()
+        removals = self._removals()
+        ordinary = [path for path in sorted(self._files) if path != self._result.versioned]
+        self._write_removals(removals)
+        for path in ordinary:
+            self._put(path)
+        _sync_folders({(self._folder / path).parent for path in ordinary})
+        sums = b"".join(format_sums_line(path, self._digests[path]) for path in sorted(self._files))
+        if self._read(SUMS) != sums:
+            with self._part(SUMS) as part:
+                part.write(sums)
+            self._result.written.append(SUMS)
+            _sync_folders({self._folder})
+        self._put(self._result.versioned)
+        _sync_folders({self._folder})
+        for path in removals:
+            self._remove(path)
+        (self._folder / REMOVALS_NAME).unlink(missing_ok=True)
+        strays = [
+            name
+            for name in self._present
+            if name[0] != "." and name != SUMS and name not in self._files and name not in removals
+        ]
+        self._result.notes += [f"{name} is in the folder, but not part of this release" for name in sorted(strays)]
+
+    def _check_version(self, allow_older: bool) -> None:
+        name, version, folder = self._result.name, self._result.version, self._folder
+        standing, standing_version = self._standing()
+        if standing is None or standing_version is None:
+            return
+        text = f"{name} {format_version(version)}"
+        if version < standing_version and not allow_older:
+            raise UserError(
+                f"{text} is older than {format_version(standing_version)}, which {folder} offers: give it a higher "
+                f"version, or take the fleet back with --allow-older"
+            )
+        if version == standing_version and standing != self._result.versioned:
+            raise UserError(
+                f"{text} is published already, as {standing}: name the file so, or give it a higher version"
+            )
+        if version == standing_version and not self._is_same(standing):
+            raise UserError(
+                f"{text} is published already, with other content: give the new one a higher version "
+                f"(boards that have {format_version(version)} would never fetch it)"
+            )
+
+    def _standing(self) -> tuple[str | None, Version | None]:
+        """The versioned file that the folder offers now: the one that SHA256SUMS lists, else the newest."""
+        try:
+            newest, newest_version, _ = select(self._present, self._result.name)
+        except OtaError as error:
+            raise UserError(f"{self._folder}: {error}") from None
+        for path in self._old_sums or {}:
+            if path in self._present and self._is_versioned(path):
+                return path, parse_release_name(path)[1]
+        return newest, newest_version
+
+    def _is_same(self, standing: str) -> bool:
+        """True when the release of the same version, whose file is `standing`, has the content that is published."""
+        if self._old_sums is not None and standing in self._old_sums:
+            return self._old_sums == self._digests
+        if self._old_sums is not None:
+            # A publish of another version was cut off: the other files may be that one's.
+            return self._digest_of(standing) == self._digests[standing]
+        return all(self._digest_of(path) in (None, digest) for path, digest in self._digests.items())
+
+    def _check_ways(self) -> None:
+        """Refuses where a file of the release meets a folder, a folder a file, or a link would lead out."""
+        root = self._folder.resolve()
+        for path in self._files:
+            if (self._folder / path).is_dir():
+                raise UserError(f"{path} is a file in the release and a folder in {self._folder}: move that away")
+            for parent in [*Path(path).parents][:-1]:
+                place = self._folder / parent
+                if os.path.lexists(place) and not place.is_dir():
+                    raise UserError(
+                        f"{parent.as_posix()} is a folder in the release and a file in {self._folder}: move that away"
+                    )
+                if not place.resolve().is_relative_to(root):
+                    raise UserError(f"{place} is a link that leads out of {self._folder}: move it away")
+
+    def _removals(self) -> list[str]:
+        """What goes once the new release stands, of this publish and of one that was cut off."""
+        old = set(self._old_sums or {}) | set(self._read_removals())
+        old |= {name for name in self._present if self._is_versioned(name)}
+        return sorted(path for path in old - set(self._files) if (self._folder / path).is_file())
+
+    def _is_versioned(self, path: str) -> bool:
+        try:
+            name, _, extension = parse_release_name(path)
+        except ValueError:
+            return False
+        return bool(name == self._result.name and extension != "ota")
+
+    def _put(self, path: str) -> None:
+        if self._digest_of(path) == self._digests[path]:
+            self._result.unchanged.append(path)
+            return
+        (self._folder / path).parent.mkdir(parents=True, exist_ok=True)
+        digest = hashlib.sha256()
+        size = self._files[path].stat().st_size
+        self._meter.add_total(size)
+        with self._files[path].open("rb") as source, self._part(path) as part:
+            while chunk := source.read(CHUNK):
+                digest.update(chunk)
+                part.write(chunk)
+                self._meter.add(len(chunk))
+            if digest.hexdigest() != self._digests[path]:
+                raise UserError(f"{self._files[path]} changed while it was published: publish again")
+        self._result.written.append(path)
+        self._result.written_size += size
+
+    @contextlib.contextmanager
+    def _part(self, path: str) -> Iterator[IO[bytes]]:
+        """A file to write, which becomes `path` at the end of the block, whole and on the disk."""
+        part = self._folder / f"{PART_PREFIX}{secrets.token_hex(8)}"
+        try:
+            with part.open("xb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            _replace(part, self._folder / path)
+        finally:
+            part.unlink(missing_ok=True)
+
+    def _remove(self, path: str) -> None:
+        (self._folder / path).unlink(missing_ok=True)
+        self._result.removed.append(path)
+        for parent in [*Path(path).parents][:-1]:
+            try:
+                (self._folder / parent).rmdir()
+            except OSError:  # something is still in it
+                break
+
+    def _write_removals(self, removals: list[str]) -> None:
+        if removals:
+            with self._part(REMOVALS_NAME) as part:
+                part.write("".join(f"{path}\n" for path in removals).encode())
+            _sync_folders({self._folder})
+
+    def _read_removals(self) -> list[str]:
+        paths = []
+        for line in (self._read(REMOVALS_NAME) or b"").decode("utf-8", "replace").splitlines():
+            with contextlib.suppress(ValueError):
+                check_path(line)
+                paths.append(line)
+        return paths
+
+    def _clean_parts(self) -> None:
+        for name in self._present:
+            if name.startswith(PART_PREFIX):
+                (self._folder / name).unlink(missing_ok=True)
+
+    def _read(self, path: str) -> bytes | None:
+        try:
+            return (self._folder / path).read_bytes()
+        except FileNotFoundError:
+            return None
+
+    def _digest_of(self, path: str) -> str | None:
+        file = self._folder / path
+        # A link is replaced by a file, whatever it leads to.
+        if file.is_symlink() or not file.is_file():
+            return None
+        # The size first: most files that differ differ in it.
+        if file.stat().st_size != self._files[path].stat().st_size:
+            return "differs"
+        return _digest(file)
+
+
+def _check_places(source: Path, folder: Path) -> None:
+    if not source.is_dir():
+        raise UserError(f"there is no folder {source}: name the one that holds the release's files")
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"{folder} is no folder: name the one that releases are published to")
+    inner, outer = source.resolve(), folder.resolve()
+    if inner == outer:
+        raise UserError(f"{source} is the folder that is published to: keep the sources in another")
+    if inner.is_relative_to(outer) or outer.is_relative_to(inner):
+        raise UserError(f"one of {source} and {folder} lies inside of the other: keep them apart")
+
+
+def _collect(source: Path) -> tuple[dict[str, Path], list[str]]:
+    """The files of the release in `source` by their path in it, and lines about what is left out."""
+    files: dict[str, Path] = {}
+    skipped: list[str] = []
+    root = source.resolve()
+    for place, folders, names in os.walk(source, onerror=_raise):
+        here = Path(place)
+        for name in sorted(folders):
+            path = (here / name).relative_to(source).as_posix()
+            if name == "__pycache__" or name.startswith("."):
+                skipped.append(f"skipped {path}/")
+                folders.remove(name)
+            elif (here / name).is_symlink():
+                raise UserError(f"{here / name} is a link to a folder: put the folder itself there")
+        folders.sort()
+        for name in sorted(names):
+            file = here / name
+            path = file.relative_to(source).as_posix()
+            why = _why_skipped(name, path)
+            if why is not None:
+                skipped.append(f"skipped {path}{why}")
+                continue
+            if not file.resolve().is_relative_to(root):
+                raise UserError(f"{file} is a link that leads out of {source}: put the file itself there")
+            if not file.exists() or not stat.S_ISREG(file.stat().st_mode):
+                raise UserError(f"{file} is no regular file: move it away")
+            try:
+                check_path(path)
+            except ValueError as error:
+                raise UserError(f"{source}: no release may hold this: {error}") from None
+            files[path] = file
+    return files, skipped
+
+
+def _why_skipped(name: str, path: str) -> str | None:
+    if name.startswith(".") or name.endswith(("~", ".swp", ".bak", ".pyc")) or (name[0] == name[-1] == "#"):
+        return ""
+    if path == SUMS:
+        return " (the published folder gets one of its own)"
+    if path.endswith(".ota"):
+        return " (release files do not belong to a plain folder)"
+    return None
+
+
+def _application(
+    source: Path, files: dict[str, Path], name: str | None, version: str | None
+) -> tuple[str, str, Version, dict[str, Path]]:
+    """What is published: (name, versioned file, version, files). The main file has its version in the name then."""
+    top = [path for path in files if "/" not in path]
+    if version is not None and name is None:
+        raise UserError("--version says nothing without --name: give both, or neither")
+    if name is not None:
+        _ask(check_name, name)
+    wanted: Version | None = _ask(parse_version, version) if version is not None else None
+    if name is None:
+        name = _find_name(source, top)
+    versioned, number, notes = _ask(select, top, name, place=source)
+    if notes:
+        raise UserError(f"{source}: {notes[0].removeprefix('passed over ')}: rename it, or move it away")
+    for path in top:
+        _refuse_near_miss(source, path)
+    if versioned is None:
+        versioned, files = _with_version(source, files, name, wanted)
+        number = wanted
+    elif wanted not in (None, number):
+        raise UserError(f"{source} holds {versioned}, and --version says {version}: leave --version out")
+    rivals = [path for path in top if path != versioned and path.startswith(f"{name}_")]
+    if rivals:
+        raise UserError(f"{source} holds two versions, {rivals[0]} and {versioned}: leave one of them there")
+    if parse_release_name(versioned)[2] not in APPLICATION_EXTENSIONS:
+        raise UserError(f"{source}: {versioned} is no application: its name ends in .py or .mpy")
+    if not _has_two_fields(versioned):
+        raise UserError(f"{source}: {versioned}: write two fields of its version at least, as in {name}_1.0.py")
+    assert number is not None
+    return name, versioned, number, files
+
+
+def _ask(rule: Callable[..., Any], *arguments: object, place: Path | None = None) -> Any:
+    """What one of the board's own rules answers; what it raises becomes a UserError, with `place` ahead of it."""
+    try:
+        return rule(*arguments)
+    except (ValueError, OtaError) as error:
+        raise UserError(f"{place}: {error}" if place is not None else str(error)) from None
+
+
+def _find_name(source: Path, top: list[str]) -> str:
+    """The name of the one application among the files `top`."""
+    names: dict[str, str] = {}
+    for path in top:
+        with contextlib.suppress(ValueError):
+            name, _, extension = parse_release_name(path)
+            if extension in APPLICATION_EXTENSIONS and _has_two_fields(path):
+                names.setdefault(name, path)
+    if len(names) > 1:
+        first, second = sorted(names.values())[:2]
+        raise UserError(f"{source} holds two applications, {first} and {second}: give each a folder of its own")
+    if names:
+        return next(iter(names))
+    for path in top:
+        _refuse_near_miss(source, path)
+    raise UserError(
+        f"{source} holds no versioned file: rename the main one, as in thermostat_1.0.0.2.py, "
+        f"or give --name thermostat --version 1.0.0.2"
+    )
+
+
+def _has_two_fields(path: str) -> bool:
+    """font_8.py is an ordinary file, font_8.0.py an application: the rule of otalink.version.other_application."""
+    return path.partition("_")[2].count(".") > 1
+
+
+def _refuse_near_miss(source: Path, path: str) -> None:
+    """Refuses a file that was meant to be versioned, by its looks, and that no board would take for it."""
+    if re.search(r"_v?[0-9][^_]*\.[0-9][^_]*\.m?py$", path):
+        try:
+            parse_release_name(path)
+        except ValueError as error:
+            raise UserError(f"{source}: {error}: rename it") from None
+
+
+def _with_version(
+    source: Path, files: dict[str, Path], name: str, version: Version | None
+) -> tuple[str, dict[str, Path]]:
+    """The files with the main one, `name`.py or .mpy, under its versioned name."""
+    mains = [path for path in (f"{name}.py", f"{name}.mpy") if path in files]
+    if version is None:
+        raise UserError(f"{source} holds no {name}_VERSION.py: rename the main file so, or give --version as well")
+    if not mains:
+        raise UserError(f"{source} holds neither {name}.py nor {name}.mpy: --name names the main file")
+    if len(mains) > 1:
+        raise UserError(f"{source} holds {mains[0]} and {mains[1]}: leave the one that boards are to run")
+    versioned = format_release_name(name, version, mains[0].rpartition(".")[2])
+    return versioned, {versioned if path == mains[0] else path: file for path, file in files.items()}
+
+
+def _check_targets(targets: dict[str, str]) -> None:
+    """Refuses two files that become one on the board."""
+    seen: dict[str, str] = {}
+    for path, target in targets.items():
+        if target in seen:
+            raise UserError(f"{seen[target]} and {path} are both {target} on the board: leave one of them there")
+        seen[target] = path
+
+
+def _list_folder(folder: Path, listing: Listing) -> None:
+    names = sorted(entry.name for entry in os.scandir(folder) if entry.is_file())
+    applications = set()
+    for name in names:
+        if name.endswith(".ota"):
+            listing.notes.append(f"passed over {folder / name}: only plain folders are read so far")
+            continue
+        with contextlib.suppress(ValueError):
+            application, _, extension = parse_release_name(name)
+            if extension in APPLICATION_EXTENSIONS and _has_two_fields(name):
+                applications.add(application)
+    for application in sorted(applications):
+        try:
+            versioned, version, notes = select(names, application)
+        except OtaError as error:
+            listing.notes.append(f"passed over {folder}: {error}")
+            return
+        listing.notes += [f"{folder}: {note}" for note in notes]
+        listing.notes += [
+            f"{folder}: passed over {name}: {versioned} is newer"
+            for name in names
+            if name.startswith(f"{application}_") and name != versioned and not any(name in note for note in notes)
+        ]
+        _list_release(folder, names, application, versioned, version, listing)
+
+
+def _list_release(
+    folder: Path, names: list[str], application: str, versioned: str, version: Version, listing: Listing
+) -> None:
+    try:
+        sums = _read_sums(folder, strict=True)
+    except OtaError as error:
+        listing.notes.append(f"passed over {folder}: {error}: publish again")
+        return
+    if sums is None:
+        paths = [name for name in names if not name.startswith((".", f"{application}_")) and not name.endswith(".ota")]
+        paths.append(versioned)
+    else:
+        paths = list(sums)
+        if versioned not in sums:
+            listing.notes.append(f"{folder}: {SUMS} does not list {versioned}, so boards wait: publish again")
+    missing = [path for path in paths if not (folder / path).is_file()]
+    if missing:
+        listing.notes.append(f"{folder}: {missing[0]} is missing, so boards wait: publish again")
+    listing.releases.append(
+        Release(
+            folder=folder,
+            name=application,
+            version=version,
+            versioned=versioned,
+            files=len(paths),
+            size=sum((folder / path).stat().st_size for path in paths if path not in missing),
+            when=(folder / versioned).stat().st_mtime,
+            has_sums=sums is not None,
+        )
+    )
+
+
+def _read_sums(folder: Path, strict: bool = False) -> dict[str, str] | None:
+    """The digests that the folder's SHA256SUMS lists, by path; None when there is none.
+
+    One that is broken counts as none, and raises ReleaseError when `strict`.
+    """
+    try:
+        lines = (folder / SUMS).read_bytes().splitlines()
+        entries = [parse_sums_line(line) for line in lines]
+    except FileNotFoundError:
+        return None
+    except OtaError:
+        if strict:
+            raise
+        return None
+    return dict(entry for entry in entries if entry is not None)
+
+
+def _digest(file: Path, meter: _Meter | None = None) -> str:
+    digest = hashlib.sha256()
+    with file.open("rb") as stream:
+        while chunk := stream.read(CHUNK):
+            digest.update(chunk)
+            if meter is not None:
+                meter.add(len(chunk))
+    return digest.hexdigest()
+
+
+def _replace(part: Path, path: Path) -> None:
+    """Renames over `path`. Windows refuses while a reader has it open: a server does, for moments at a time."""
+    for _ in range(100 if os.name == "nt" else 0):
+        try:
+            os.replace(part, path)
+            return
+        except PermissionError:
+            time.sleep(0.1)
+    os.replace(part, path)
+
+
+def _sync_folders(folders: Iterable[Path]) -> None:
+    """Puts the renames on the disk, in the order in which they were made. Windows has no such call for a folder."""
+    if os.name != "posix":
+        return
+    for folder in folders:
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Keeps a second publish out of `folder`. The system gives the lock back when this process is killed."""
+    path = folder / LOCK_NAME
+    with path.open("ab") as file:
+        try:
+            if sys.platform == "win32":
+                import msvcrt
+
+                msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+            else:
+                import fcntl
+
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise UserError(f"another publish into {folder} is under way: wait for it, then publish again") from None
+        try:
+            # The one before may have removed the file between our opening and our locking it.
+            if not path.exists() or not os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                raise UserError(f"another publish into {folder} has just ended: publish again")
+            yield
+        finally:
+            # Windows does not remove an open file: there it stays, empty and hidden.
+            with contextlib.suppress(OSError):
+                path.unlink()
+
+
+@contextlib.contextmanager
+def _errors_in_one_line() -> Iterator[None]:
+    try:
+        yield
+    except OtaError as error:
+        raise UserError(str(error)) from None
+    except OSError as error:
+        raise UserError(f"{error.filename or 'the disk'}: {error.strerror or error}") from None
+
+
+def _raise(error: OSError) -> None:
+    raise error
