@@ -39,6 +39,8 @@ class Download:
         """
         release, flash = self._release, self._flash
         await release.read_files(self._client, self._buffer)
+        for line in release.messages:
+            self._say(line)
         try:
             flash.begin([file[0] for file in release.files])
             wanted = await self._compare()

@@ -93,8 +93,6 @@ class Updater:
         if release is None:
             self._say(f"no release of {self.config.name} on {self.config.host} in {self.config.folder}")
             return None
-        for line in release.messages:
-            self._say(line)
         offered = format_version(release.version)
         if installed == release.version:
             self._say(f"{release.name} {offered} is the latest version")
@@ -138,10 +136,7 @@ class Updater:
         async with self._client() as client:
             await client.cwd(self.config.folder)
             download = Download(release, client, flash, self._buffer, self.config, report, self._say)
-            seen = len(release.messages)
             await download.run()
-        for line in release.messages[seen:]:
-            self._say(line)
         self._say(f"downloaded {download.received} bytes: {download.fetched} of {len(release.files)} files differ")
         self._release = release
 
