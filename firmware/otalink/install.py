@@ -13,9 +13,8 @@ from time import ticks_diff, ticks_ms
 
 from otalink.errors import InstallError, ReleaseError
 from otalink.plan import REMOVE, steps
-from otalink.release import NEW_SUFFIX, STATE_FOLDER, Header, format_header
+from otalink.release import INSTALLED, NEW_SUFFIX, STATE_FOLDER, Header, format_header
 
-INSTALLED = STATE_FOLDER + "/installed"
 INCOMING = STATE_FOLDER + "/incoming"
 _FOLDER_BIT = 0x4000
 # Blocks that an update needs beside those of its files: folders, records, and room for littlefs to move in.

@@ -15,6 +15,7 @@ NEW_SUFFIX = ".ota-new"
 OLD_SUFFIX = ".ota-old"
 CONFIG_PATH = "otalink.json"
 STATE_FOLDER = ".otalink"
+INSTALLED = STATE_FOLDER + "/installed"
 # Bounds what a hostile header can make a board hold. littlefs allows 255 bytes a name, and a suffix is added.
 PATH_MAX = 240
 LINE_MAX = 512

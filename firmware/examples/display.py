@@ -1,0 +1,3 @@
+"""What the example application shows."""
+
+GREETING = "says hello"

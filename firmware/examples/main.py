@@ -1,0 +1,13 @@
+import asyncio
+
+import otalink
+import thermostat
+
+
+async def main():
+    updater = otalink.Updater(progress=thermostat.show_progress)  # reads /otalink.json
+    asyncio.create_task(updater.run())  # checks, downloads, applies, restarts
+    await thermostat.run(updater.installed())
+
+
+asyncio.run(main())
