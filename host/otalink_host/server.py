@@ -19,6 +19,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from os.path import exists
 from types import TracebackType
 from typing import Any
 
@@ -298,7 +299,10 @@ class _VirtualFolder(AbstractedFS):  # type: ignore[misc]  # pyftpdlib has no ty
             return [above]
         real = self._real(path)
         # Hidden names are uploads under way, which a client that fetches every file it sees must not get.
-        return [name for name in os.listdir(real) if name[:1] != "." and self._inside(os.path.join(real, name))]
+        names = [name for name in os.listdir(real) if name[:1] != "."]
+        places = [os.path.join(real, name) for name in names]
+        # Links that lead out, and those that lead nowhere, are left out.
+        return [name for name, place in zip(names, places, strict=True) if self._inside(place) and exists(place)]
 
     def stat(self, path: str) -> os.stat_result:
         # In a listing "." and "" stand for the folder itself.
