@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from otalink import __version__
-from otalink.errors import OtaError
-from otalink.version import format_version
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 from rich.table import Table
 
+from otalink import __version__
+from otalink.errors import OtaError
+from otalink.version import format_version
 from otalink_host import accounts, repository, server
 from otalink_host.errors import UserError
 from otalink_host.settings import CONFIG_NAME, Settings, check_address, folder_of, load_settings
@@ -153,7 +153,7 @@ def release_publish(
         _print(f"removed {path}")
     text = f"{done.name} {format_version(done.version)}"
     if done.written or done.removed:
-        same = f", {len(done.unchanged)} files were the same" if done.unchanged else ""
+        same = f", unchanged: {len(done.unchanged)}" if done.unchanged else ""
         _print(f"Published {text} in {folder}: {_bytes(done.written_size)} of {_bytes(done.size)} written{same}.")
     else:
         _print(f"{text} is published in {folder} already, with the same content: there was nothing to do.")
@@ -185,8 +185,8 @@ def release_list(
             )
     if table.row_count:
         console = _console()
-        # A table in a file or a pipe is not cut to a width that nothing there has.
-        console.print(table, soft_wrap=not console.is_terminal, width=None if console.is_terminal else 200)
+        # In a file or a pipe there is no width that a folder's name must be cut to.
+        console.print(table, width=None if console.is_terminal else 10_000)
     else:
         _print(f"No release in {', '.join(str(place) for place in folders)}.")
     for note in notes:

@@ -22,15 +22,14 @@ from otalink.errors import OtaError
 from otalink.plain import SUMS, format_sums_line, parse_sums_line, select, target_path
 from otalink.release import check_path
 from otalink.version import check_name, format_release_name, format_version, parse_release_name, parse_version
-
 from otalink_host.errors import UserError
 
 # Our own names in a release folder: hidden, so that no client takes them for files of a release.
 PART_PREFIX = ".otalink-part-"
 LOCK_NAME = ".otalink-lock"
-# The files that a publish has still to remove once the new release stands: the old SHA256SUMS, which named them, is
-# gone by then.
-REMOVALS_NAME = ".otalink-removals"
+# The files that a publish removes once the new release stands, and those that it adds: should it be killed, the next
+# one removes what then belongs to no release. SHA256SUMS cannot say that, for it is replaced in the middle.
+JOURNAL_NAME = ".otalink-journal"
 APPLICATION_EXTENSIONS = ("py", "mpy")
 CHUNK = 1 << 20
 
@@ -166,7 +165,7 @@ class _Publisher:
         self._clean_parts()
         removals = self._removals()
         ordinary = [path for path in sorted(self._files) if path != self._result.versioned]
-        self._write_removals(removals)
+        self._write_journal(removals + [path for path in self._files if not (self._folder / path).exists()])
         for path in ordinary:
             self._put(path)
         _sync_folders({(self._folder / path).parent for path in ordinary})
@@ -180,7 +179,7 @@ class _Publisher:
         _sync_folders({self._folder})
         for path in removals:
             self._remove(path)
-        (self._folder / REMOVALS_NAME).unlink(missing_ok=True)
+        (self._folder / JOURNAL_NAME).unlink(missing_ok=True)
         strays = [
             name
             for name in self._present
@@ -246,7 +245,7 @@ class _Publisher:
 
     def _removals(self) -> list[str]:
         """What goes once the new release stands, of this publish and of one that was cut off."""
-        old = set(self._old_sums or {}) | set(self._read_removals())
+        old = set(self._old_sums or {}) | set(self._read_journal())
         old |= {name for name in self._present if self._is_versioned(name)}
         return sorted(path for path in old - set(self._files) if (self._folder / path).is_file())
 
@@ -297,15 +296,15 @@ class _Publisher:
             except OSError:  # something is still in it
                 break
 
-    def _write_removals(self, removals: list[str]) -> None:
-        if removals:
-            with self._part(REMOVALS_NAME) as part:
-                part.write("".join(f"{path}\n" for path in removals).encode())
+    def _write_journal(self, paths: list[str]) -> None:
+        if paths:
+            with self._part(JOURNAL_NAME) as part:
+                part.write("".join(f"{path}\n" for path in paths).encode())
             _sync_folders({self._folder})
 
-    def _read_removals(self) -> list[str]:
+    def _read_journal(self) -> list[str]:
         paths = []
-        for line in (self._read(REMOVALS_NAME) or b"").decode("utf-8", "replace").splitlines():
+        for line in (self._read(JOURNAL_NAME) or b"").decode("utf-8", "replace").splitlines():
             with contextlib.suppress(ValueError):
                 check_path(line)
                 paths.append(line)
