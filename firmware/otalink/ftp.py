@@ -27,7 +27,10 @@ from otalink.ftp_session import FtpSession, connect_socket, explain
 # A transfer that never waits for the network must still let the application run: at the least this often.
 _YIELD_MS = 10
 # A listing without end stops here.
-_LISTING_MAX = 262144
+_LISTING_MAX = 131072
+_ENTRIES_MAX = 1000
+# How often a full connection is tried again.
+_FULL_MS = 5
 # The server's word on a broken data connection is worth a short wait, no more.
 _LAST_WORD_MS = 2000
 
@@ -89,7 +92,7 @@ class FtpClient(FtpSession):
 
     async def _cwd(self, folder):
         await self._command("CWD " + folder)
-        self.folder = folder
+        self.folder = folder if folder[:1] == "/" or self.folder is None else f"{self.folder}/{folder}"
 
     async def _size(self, path):
         code, text = await self._command("SIZE " + path, (2, 5))
@@ -108,48 +111,39 @@ class FtpClient(FtpSession):
     # Data connections
 
     async def _open_data(self):
-        address = self._addresses[0]
+        address = self._session.address
+        only_epsv = ":" in address  # PASV knows no IPv6
         port = None
-        if self._has_epsv:
-            self._epsv_asked = True
-            code, text = await self._command("EPSV", (2, 4, 5))
-            self._epsv_asked = False
-            if code == 229:
+        if self._has_epsv or only_epsv:
+            self._epsv_asked = not only_epsv
+            code, text = await self._command("EPSV", (2,) if only_epsv else (2, 5))
+            if code < 300:
                 port = parse_epsv(text)
-            else:
-                self._has_epsv = False
+        # Some routers let only PASV through: unless this connection is made, the next one goes that way.
+        had_epsv, self._has_epsv = port is not None, False
         if port is None:
             code, text = await self._command("PASV")
             port = parse_pasv(text)
-        self._arm(self._timeout_ms)
+        self._arm(2 * self._timeout_ms)
         try:
-            self._data = await connect_socket(address, port)
+            self._data = await connect_socket(address, port, self._timeout_ms)
         except OSError as error:
-            # Some routers let only PASV through.
-            self._has_epsv = ":" in address
-            raise self._failure(
-                f"no data connection to its port {port}: {explain(error)}",
-                error.errno,
-            )
+            raise self._failure(f"no data connection to its port {port}: {explain(error)}", error.errno)
+        self._has_epsv = had_epsv
 
     async def _start(self, line):
         # Sends the command that moves data; gives the final reply, if the server sent it at once.
-        try:
-            code, text = await self._command(line, (1, 2))
-        except FtpError:
-            self._data.close()
-            self._data = None
-            raise
+        code, text = await self._command(line, (1, 2))
         return None if code < 200 else (code, text)
 
     async def _finish(self, line, final):
-        # The data has ended: what does the server say?
+        # The data has ended: what does the server say? What it still has to write may take its time.
         self._data.close()
-        self._arm(self._timeout_ms)
+        self._arm(max(self._timeout_ms, self._stall_ms))
         while final is None or final[0] < 200:
             final = await self._reply()
-        if final[0] >= 300:
-            raise self._refusal(line, final[0], final[1])
+        if final[0] not in (226, 250):
+            raise self._refusal(line, *final)
         self._data = None
 
     async def _broken_data(self, line, error):
@@ -186,13 +180,14 @@ class FtpClient(FtpSession):
                 raise await self._broken_data(line, error)
             if n == 0:
                 return got
-            self._arm(self._stall_ms)
             if promised is not None and got + n > promised:
                 return got + n
             if skip < got + n:
                 start = max(0, skip - got)
                 sink(buffer if start == 0 and n == size else view[start:n])
             got += n
+            # From here on, so that a slow sink counts as no stall.
+            self._arm(self._stall_ms)
             if ticks_diff(ticks_ms(), yielded) >= _YIELD_MS:
                 await asyncio.sleep_ms(0)
                 yielded = ticks_ms()
@@ -208,11 +203,11 @@ class FtpClient(FtpSession):
         skip = offset
         if offset and self._has_rest:
             # Right before RETR, as RFC 3659 section 5.3 has it.
-            code, _ = await self._command(f"REST {offset}", (2, 3, 4, 5))
+            code, _ = await self._command(f"REST {offset}", (3, 5))
             if code == 350:
                 skip = 0
             else:
-                self._has_rest = False
+                self._has_rest = code > 504
         line = "RETR " + path
         final = await self._start(line)
         promised = None if size is None else size - offset + skip
@@ -235,57 +230,76 @@ class FtpClient(FtpSession):
         await self._open_data()
         line = "STOR " + path
         final = await self._start(line)
-        stream = asyncio.StreamWriter(self._data, {})
+        data = self._data
         view = memoryview(buffer)
         sent = 0
         while True:
-            n = source.readinto(buffer)
-            if not n:
+            size = source.readinto(buffer)
+            if not size:
                 break
+            # From here on, and after every piece: neither a slow source nor a slow reader is a stall.
             self._arm(self._stall_ms)
-            try:
-                stream.write(view[:n])
-                await stream.drain()
-            except OSError as error:
-                raise await self._broken_data(line, error)
-            sent += n
+            start = 0
+            while start < size:
+                try:
+                    n = data.write(view[start:size])
+                except OSError as error:
+                    raise await self._broken_data(line, error)
+                if n:
+                    start += n
+                    self._arm(self._stall_ms)
+                await asyncio.sleep_ms(0 if n else _FULL_MS)
+            sent += size
         await self._finish(line, final)
         size = await self._size(path)
         if size is not None and size != sent:
             raise self._failure(f"{path} has {size} bytes there although {sent} were sent")
         return sent
 
-    async def _lines(self, line):
-        # A listing, line by line as bytes.
+    async def _listing(self, line, parse):
+        # What `parse` makes of the lines of a listing, None left out.
         await self._open_data()
-        final = await self._start(line)
+        try:
+            final = await self._start(line)
+        except FtpError:
+            # A server that lacks the command, or calls an empty folder an error: the session goes on.
+            self._data.close()
+            self._data = None
+            raise
         splitter = LineSplitter()
-        lines = []
+        entries = []
         total = 0
 
         def take(view):
             nonlocal total
             total += len(view)
+            for row in splitter.feed(view):
+                add(row)
             if total > _LISTING_MAX:
-                raise ProtocolError(f"the server sent a listing of over {_LISTING_MAX} bytes")
-            lines.extend(splitter.feed(view))
+                raise ProtocolError(f"the server sent a listing of over {_LISTING_MAX} bytes: empty the folder")
+
+        def add(row):
+            entry = parse(row)
+            if entry is not None:
+                if len(entries) == _ENTRIES_MAX:
+                    raise ProtocolError(f"the folder holds over {_ENTRIES_MAX} names: move some to another")
+                entries.append(entry)
 
         await self._receive(line, bytearray(512), take, 0, None)
         await self._finish(line, final)
         rest = splitter.end()
         if rest:
-            lines.append(rest)
-        return lines
+            add(rest)
+        return entries
 
     async def _nlst(self):
         try:
-            lines = await self._lines("NLST")
+            return await self._listing("NLST", parse_nlst_line)
         except FtpError as error:
-            # What several servers say of a folder with nothing in it.
-            if error.code in (450, 550) and self._data is None:
-                return []
-            raise
-        return [name for name in map(parse_nlst_line, lines) if name is not None]
+            # What several servers say of a folder with nothing in it: a plain refusal, not the end of a transfer.
+            if error.code not in (450, 550) or self._data is not None:
+                raise
+            return []
 
     async def _mlsd(self):
-        return [parse_mlsd_line(line) for line in await self._lines("MLSD") if line]
+        return await self._listing("MLSD", parse_mlsd_line)

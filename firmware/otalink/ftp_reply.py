@@ -26,10 +26,14 @@ class LineSplitter:
         self._check(self._rest)
         return [line.rstrip(b"\r") for line in lines]
 
+    def has_part(self):
+        """True in the middle of a line."""
+        return bool(self._rest)
+
     def end(self):
         """The last line, when the stream ended without a line end behind it; else None."""
         rest, self._rest = self._rest, b""
-        return rest or None
+        return rest.rstrip(b"\r") or None
 
     def _check(self, line):
         if len(line) > self._limit:
@@ -58,14 +62,18 @@ class ReplyParser:
         """The next reply that is complete, as (code, text), or None."""
         return self._replies.pop(0) if self._replies else None
 
+    def is_idle(self):
+        """True when there is neither a reply nor a part of one: what comes next answers the next command."""
+        return not self._replies and self._code is None and not self._lines.has_part()
+
     def _line(self, line):
         code = line[:3]
-        coded = code.isdigit() and line[3:4] in (b" ", b"-", b"")
+        coded = len(code) == 3 and code.isdigit() and line[3:4] in (b" ", b"-", b"")
         if self._code is None:
             if not coded or not b"1" <= code[:1] <= b"5":
                 raise ProtocolError(f"the server sent no FTP reply but {text_of(line[:40])!r}")
             self._code, self._text, self._size = code, [], 0
-        self._size += len(line)
+        self._size += len(line) + 1  # an empty line takes room too
         if self._size > REPLY_MAX:
             raise ProtocolError(f"the server sent a reply of over {REPLY_MAX} bytes")
         same = coded and code == self._code
@@ -86,16 +94,16 @@ def text_of(line):
 def check_argument(text):
     """Raises ValueError when `text` would end the command that it is put into, and begin another."""
     if "\r" in text or "\n" in text or "\0" in text:
-        raise ValueError(f"{text!r}: a path, name or password cannot hold CR, LF or NUL")
+        raise ValueError("a path, name or password cannot hold CR, LF or NUL")  # not which: no password is shown
 
 
 def parse_epsv(text):
     """The port in the text of a 229 reply, "(|||6446|)" (RFC 2428 section 3). Raises ProtocolError."""
-    start = text.find("(")
-    separator = text[start + 1 : start + 2]
-    parts = text[start + 1 :].split(separator) if start >= 0 and separator else []
-    if len(parts) < 5 or parts[1] or parts[2]:
-        raise ProtocolError(f"the server's answer to EPSV holds no port: {text[:80]}")
+    inner = text[text.find("(") + 1 :]
+    # The separator may be any character; an address before the port is left out, as in parse_pasv.
+    parts = inner.split(inner[0]) if inner else []
+    if len(parts) < 5:
+        raise ProtocolError(f"the server's answer to EPSV holds no port: {text[:80]!r}")
     return _port(parts[3], text)
 
 
@@ -105,20 +113,16 @@ def parse_pasv(text):
     The address in it is left out on purpose: it may be 0.0.0.0, a private one behind a router, or a third party's;
     data connections go to the control connection's peer. Raises ProtocolError.
     """
-    numbers = []
-    for piece in text.replace("(", " ").replace(")", " ").replace("=", " ").split():
-        fields = piece.rstrip(".;").split(",")
-        if len(fields) == 6 and all(_is_number(field, 3) for field in fields):
-            numbers = [int(field) for field in fields]
-            break
-    if not numbers or max(numbers) > 255:
-        raise ProtocolError(f"the server's answer to PASV holds no port: {text[:80]}")
-    return _port(str(numbers[4] * 256 + numbers[5]), text)
+    for piece in "".join(c if c in "0123456789," else " " for c in text).split():
+        fields = piece.strip(",").split(",")
+        if len(fields) == 6 and all(_is_number(field, 3) and int(field) < 256 for field in fields):
+            return _port(str(int(fields[4]) * 256 + int(fields[5])), text)
+    raise ProtocolError(f"the server's answer to PASV holds no port: {text[:80]!r}")
 
 
 def _port(digits, text):
     if not _is_number(digits, 5) or not 0 < int(digits) < 65536:
-        raise ProtocolError(f"the server names an impossible port: {text[:80]}")
+        raise ProtocolError(f"the server names an impossible port: {text[:80]!r}")
     return int(digits)
 
 
@@ -126,7 +130,7 @@ def parse_size(text):
     """The bytes that the text of a 213 reply to SIZE names (RFC 3659 section 4). Raises ProtocolError."""
     digits = text.strip()
     if not _is_number(digits, 12):
-        raise ProtocolError(f"the server's answer to SIZE is no number: {text[:80]}")
+        raise ProtocolError(f"the server's answer to SIZE is no number: {text[:80]!r}")
     return int(digits)
 
 
@@ -134,21 +138,25 @@ def parse_mdtm(text):
     """The time in the text of a 213 reply to MDTM (RFC 3659 section 3), as its digits YYYYMMDDHHMMSS, UTC."""
     digits = text.strip()[:14]
     if len(digits) != 14 or not _is_number(digits, 14):
-        raise ProtocolError(f"the server's answer to MDTM is no time: {text[:80]}")
+        raise ProtocolError(f"the server's answer to MDTM is no time: {text[:80]!r}")
     return digits
 
 
 def parse_mlsd_line(line):
-    """One line of MLSD (RFC 3659 section 7.2, bytes) as (name, type, size, modify).
+    """One line of MLSD (RFC 3659 section 7.2, bytes) as (name, type, size, modify); None where parse_nlst_line has it.
 
     `type` is lower case, such as "file" or "dir"; `size` an int or None; `modify` text or "". Raises ProtocolError.
     """
-    text = text_of(line)
-    facts, _, name = text.partition(" ")
-    if not name or (facts and facts[-1] != ";"):
-        raise ProtocolError(f"the server sent a listing that is not understood: {text[:80]}")
+    if not line:
+        return None
+    facts, _, path = line.partition(b" ")
+    if not path or (facts and facts[-1:] != b";"):
+        raise ProtocolError(f"the server sent a listing that is not understood: {text_of(line[:80])!r}")
+    name = parse_nlst_line(path)
+    if name is None:
+        return None
     kind, size, modify = "file", None, ""
-    for fact in facts.split(";"):
+    for fact in text_of(facts).split(";"):
         key, _, value = fact.partition("=")
         key = key.lower()
         if key == "type":
@@ -157,17 +165,17 @@ def parse_mlsd_line(line):
             size = int(value)
         elif key == "modify":
             modify = value
-    return last_part(name), kind, size, modify
+    return name, kind, size, modify
 
 
 def parse_nlst_line(line):
-    """The name in one line of NLST (bytes), of which some servers send the whole path; None for `.`, `..` and ''."""
-    name = last_part(text_of(line))
-    return None if name in ("", ".", "..") else name
+    """The name in one line of NLST (bytes), of which some servers send the whole path.
 
-
-def last_part(path):
-    return path[path.rfind("/") + 1 :]
+    None for `.`, `..`, no name at all, and a name that no command can carry.
+    """
+    text = text_of(line)
+    name = text[text.rfind("/") + 1 :]
+    return None if name in ("", ".", "..") or "\r" in name or "\0" in name else name
 
 
 def _is_number(text, digits_max):

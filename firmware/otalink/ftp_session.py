@@ -30,9 +30,10 @@ _REASONS = {
 
 
 class ControlConnection:
-    """A control connection: its socket and the replies that came over it."""
+    """A control connection: its socket, the address that it goes to and the replies that came over it."""
 
-    def __init__(self, sock):
+    def __init__(self, sock, address):
+        self.address = address
         self.socket = sock
         self.stream = asyncio.StreamReader(sock)
         self.replies = ReplyParser()
@@ -40,7 +41,7 @@ class ControlConnection:
 
 def explain(error):
     """What an OSError of a connection means, as text."""
-    return _REASONS.get(error.errno) or f"error {error.errno}"
+    return _REASONS.get(error.errno) or f"the connection broke (error {error.errno})"
 
 
 class FtpSession:
@@ -66,10 +67,11 @@ class FtpSession:
         # What this server turned out to lack.
         self._has_epsv = True
         self._has_rest = True
-        # The command that runs: its task, its deadline, and how far it came.
+        # The command that runs: its task, its deadline, what stopped it, and how far it came.
         self._task = None
         self._deadline = 0
-        self._timed_out = False
+        self._patience_ms = 0
+        self._stopped = None
         self._answered = False
         self._epsv_asked = False
 
@@ -85,15 +87,22 @@ class FtpSession:
 
     async def quit(self):
         """Says goodbye, if there is a session, and closes it. Raises nothing."""
-        if self._session is not None:
+        if self._session is not None and self._task is None:
             try:
                 await self._attempt(self._command, ("QUIT",))
             except OtaError:
                 pass
-            self.close()
+        self.close()
 
     def close(self):
-        """Drops the session at once. The client can be used again: the next command logs in."""
+        """Drops the session at once. The client can be used again: the next command logs in.
+
+        A command that another task has under way ends with a TransferError.
+        """
+        if self._task is not None:
+            self._answered, self._epsv_asked = True, False  # no second try
+            self._stop(self._failure("the session was closed"))
+            return
         if self._data is not None:
             self._data.close()
             self._data = None
@@ -111,42 +120,47 @@ class FtpSession:
             try:
                 return await self._attempt(operation, arguments)
             except TransferError:
-                # Two failures are none of this command's: a server that never answers EPSV, and one that closed the
-                # session because it was idle.
-                if self._epsv_asked:
-                    self._epsv_asked = self._has_epsv = False
-                elif fresh or self._answered:
+                # Two failures are none of this command's: a session that had died while it was idle, and a server that
+                # never answers EPSV.
+                alive = fresh or self._answered
+                if alive and not self._epsv_asked:
                     raise
+                if alive:
+                    self._has_epsv = False
 
     async def _attempt(self, operation, arguments):
-        self._task = asyncio.current_task()
-        self._timed_out = self._answered = self._epsv_asked = False
+        self._stopped = None
+        self._answered = self._epsv_asked = False
         self._arm(self._timeout_ms)
-        watch = asyncio.create_task(self._watch())
-        in_step = False
+        self._task = asyncio.current_task()
+        watch = logged_in = in_step = None
         try:
+            watch = asyncio.create_task(self._watch())
             if self._session is None:
                 await self._log_in()
                 self._answered = False
+            logged_in = True
             result = await operation(*arguments)
             in_step = True
             return result
         except FtpError as error:
-            # A plain refusal leaves the session in step; one in the middle of a transfer does not.
-            in_step = self._data is None and error.code != 421
+            # A plain refusal leaves the session in step; one in the middle of a transfer does not, and 4xx may be the
+            # late end of the transfer before.
+            in_step = logged_in and self._data is None and error.code >= 500
             raise
         except asyncio.CancelledError:
-            if not self._timed_out:
+            if self._stopped is None:
                 raise
-            raise self._failure("no answer in time", errno.ETIMEDOUT)
+            raise self._stopped
         finally:
-            watch.cancel()
+            if watch is not None:
+                watch.cancel()
             self._task = None
             if not in_step:
                 self.close()
 
     async def _watch(self):
-        # Cancels the command when its deadline has passed.
+        # Stops the command when its deadline has passed.
         while True:
             left = ticks_diff(self._deadline, ticks_ms())
             if left > 0:
@@ -156,11 +170,15 @@ class FtpSession:
             deadline = self._deadline
             await asyncio.sleep_ms(_WATCH_MS)
             if self._deadline == deadline:
-                self._timed_out = True
-                self._task.cancel()
+                self._stop(self._failure(f"no answer within {self._patience_ms / 1000:g} s", errno.ETIMEDOUT))
                 return
 
+    def _stop(self, error):
+        self._stopped = error
+        self._task.cancel()
+
     def _arm(self, timeout_ms):
+        self._patience_ms = timeout_ms
         self._deadline = ticks_add(ticks_ms(), timeout_ms)
 
     def _failure(self, what, number=None):
@@ -169,13 +187,19 @@ class FtpSession:
     def _broken(self, error):
         return self._failure(explain(error), error.errno)
 
-    def _refusal(self, what, code, text):
-        if what.startswith(("USER ", "PASS ")):
-            what = f"the login of {self._user} (check user and password)"
-        line = "FTP server {}:{} refused {}: {} {}".format(
-            self._host, self._port, what, code, text.replace("\n", " ")[:200]
-        )
-        return FtpError(line, code) if code >= 400 else ProtocolError(line)
+    def _refusal(self, line, code, text):
+        # The error that the server's reply to `line` makes.
+        if line.startswith(("USER ", "PASS ")):
+            line = f"the login of {self._user} (check user and password)"
+        answer = "refused" if code >= 400 else "did not expect"
+        text = self._quote(f"{code} {text}")
+        text = f"FTP server {self._host}:{self._port} {answer} {line}: {text}"
+        return FtpError(text, code) if code >= 400 else ProtocolError(text)
+
+    def _quote(self, text):
+        # The server's words for one line of an error, without the password if it sends that back.
+        text = "".join(c if c >= " " else " " for c in text[:200])
+        return text.replace(self._password, "***") if self._password and self._user != "anonymous" else text
 
     # The control connection
 
@@ -196,23 +220,22 @@ class FtpSession:
         await self._command("TYPE I")
         if self.folder is not None:
             await self._command("CWD " + self.folder)
+        self._addresses = [self._session.address]
 
     async def _open_session(self):
-        if self._addresses is None:
-            self._addresses = self._resolve()
+        # Until the login has come through, no address counts as the right one.
+        addresses, self._addresses = self._addresses or self._resolve(), None
         failure = None
-        for address in self._addresses:
-            self._arm(self._timeout_ms)
+        for address in addresses:
+            self._arm(2 * self._timeout_ms)
             try:
-                sock = await connect_socket(address, self._port)
+                sock = await connect_socket(address, self._port, self._timeout_ms)
             except OSError as error:
                 failure = error
                 continue
-            self._session = ControlConnection(sock)
-            self._addresses = [address]
+            self._session = ControlConnection(sock, address)
             self._arm(self._timeout_ms)
             return
-        self._addresses = None
         raise self._broken(failure)
 
     def _resolve(self):
@@ -234,17 +257,32 @@ class FtpSession:
         # Sends a command; gives its reply as (code, text). The first digit must be among `good`.
         session = self._session
         self._arm(self._timeout_ms)
-        if session.replies.next() is not None:
-            raise self._failure("it sent a reply that nothing had asked for")
+        self._check_in_step()
         try:
             session.stream.write((line + "\r\n").encode())
             await session.stream.drain()
         except OSError as error:
             raise self._broken(error)
         code, text = await self._reply()
-        if code == 421 or code // 100 not in good:
+        # 226 is the late end of the transfer before, unless this is a transfer itself.
+        if code == 421 or code // 100 not in good or (code == 226 and 1 not in good):
             raise self._refusal(line, code, text)
         return code, text
+
+    def _check_in_step(self):
+        # Before a command nothing may have come: it would be taken for the answer.
+        session = self._session
+        buffer = bytearray(128)
+        try:
+            n = session.socket.readinto(buffer)
+        except OSError as error:
+            raise self._broken(error)
+        self._hear(buffer, n)
+        reply = session.replies.next()
+        if reply is not None and reply[0] == 421:
+            raise self._refusal("to go on", *reply)
+        if reply is not None or not session.replies.is_idle():
+            raise self._failure("it sent a reply that nothing had asked for")
 
     async def _reply(self):
         # The next reply as (code, text), by the deadline that is set.
@@ -254,26 +292,35 @@ class FtpSession:
             reply = session.replies.next()
             if reply is not None:
                 self._answered = reply[0] != 421
+                self._epsv_asked = False
                 return reply
             try:
                 n = session.socket.readinto(buffer)
                 if n is None:
                     n = await session.stream.readinto(buffer)
-                    if n is None:
-                        continue
             except OSError as error:
                 raise self._broken(error)
-            if n == 0:
-                raise self._failure("it closed the session without an answer")
-            session.replies.feed(buffer[:n])
+            self._hear(buffer, n)
+            await asyncio.sleep_ms(0)  # a server that never pauses must not hold up the watch
+
+    def _hear(self, buffer, n):
+        # Takes what a read of the control connection gave.
+        if n == 0:
+            raise self._failure("it closed the session without an answer")
+        if n:
+            try:
+                self._session.replies.feed(buffer[:n])
+            except ProtocolError as error:
+                raise ProtocolError(f"FTP server {self._host}:{self._port}: {self._quote(str(error))}")
 
     async def _nothing(self):
         pass
 
 
-async def connect_socket(address, port):
-    """A connected, non-blocking TCP socket. Raises OSError when it cannot be had."""
+async def connect_socket(address, port, timeout_ms):
+    """A connected, non-blocking TCP socket. Raises OSError when it cannot be had in time."""
     family, kind, protocol, _, target = socket.getaddrinfo(address, port, 0, socket.SOCK_STREAM)[0]
+    deadline = ticks_add(ticks_ms(), timeout_ms)
     sock = socket.socket(family, kind, protocol)
     try:
         sock.setblocking(False)
@@ -288,6 +335,8 @@ async def connect_socket(address, port):
             events = poller.poll(0)
             if events:
                 break
+            if ticks_diff(deadline, ticks_ms()) < 0:
+                raise OSError(errno.ETIMEDOUT)
             await asyncio.sleep_ms(5)
         if events[0][1] & (select.POLLERR | select.POLLHUP):
             sock.read(1)  # raises the error that the connection ended in
