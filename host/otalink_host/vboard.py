@@ -42,6 +42,7 @@ OUTPUT_LIMIT = 1024 * 1024  # characters of console text that are kept
 CLIENT_PATIENCE = 1.0  # seconds for which a client that does not read holds the board up, as on USB
 INTERRUPT_PATIENCE = 0.1  # seconds to wait for a moment at which a Ctrl-C breaks nothing
 START_TIMEOUT = 30.0
+LOCK_TIMEOUT = 5.0  # seconds in which a board whose supervisor was killed must have died, too
 
 
 class MpremoteError(Exception):
@@ -158,7 +159,6 @@ class _Process:
         for descriptor in (self.stdin, self.stdout, self.control):
             os.set_blocking(descriptor, False)
         environment = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
-        environment["MICROPYINSPECT"] = "1"  # the REPL comes after the script, however that ended
         blocks = os.fstat(flash).st_size // BLOCK_SIZE
         try:
             self._process = subprocess.Popen(
@@ -705,7 +705,7 @@ def _identity(path: Path) -> str:
 def _lock(directory: Path) -> int:
     """A descriptor that keeps every other board out of DIRECTORY. The board's process inherits it."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
-    deadline = time.monotonic() + 5  # a board whose supervisor was killed a moment ago may still be dying
+    deadline = time.monotonic() + LOCK_TIMEOUT
     while True:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

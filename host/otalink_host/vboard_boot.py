@@ -111,6 +111,7 @@ def start():
     except OSError as error:
         print("vboard: the flash holds no file system that mounts:", error)
         todo = []
+    os.putenv("MICROPYINSPECT", "1")  # the REPL comes after this script, however that ends
     gc.collect()
     control.write(b"ready\n")
     try:
