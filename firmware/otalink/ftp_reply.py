@@ -8,6 +8,8 @@ from otalink.errors import ProtocolError
 
 LINE_MAX = 1024
 REPLY_MAX = 8192
+# How much of a reply over several lines is kept as its text.
+TEXT_MAX = 512
 
 
 class LineSplitter:
@@ -44,6 +46,7 @@ class ReplyParser:
     """Assembles the replies of a control connection (RFC 959 section 4.2), those over several lines included.
 
     The text of a reply is its lines without the code, with "\n" between; bytes that are not UTF-8 become "?".
+    Of a long one, what comes after TEXT_MAX bytes is left out, but for the last line.
     """
 
     def __init__(self):
@@ -77,8 +80,10 @@ class ReplyParser:
         if self._size > REPLY_MAX:
             raise ProtocolError(f"the server sent a reply of over {REPLY_MAX} bytes")
         same = coded and code == self._code
-        self._text.append(text_of(line[4:] if same else line))
-        if same and line[3:4] != b"-":
+        last = same and line[3:4] != b"-"
+        if last or self._size <= TEXT_MAX:
+            self._text.append(text_of(line[4:] if same else line))
+        if last:
             self._replies.append((int(self._code), "\n".join(self._text)))
             self._code = None
 
