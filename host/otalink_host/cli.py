@@ -185,8 +185,10 @@ def release_list(
             )
     if table.row_count:
         console = _console()
-        # In a file or a pipe there is no width that a folder's name must be cut to.
-        console.print(table, width=None if console.is_terminal else 10_000)
+        if not console.is_terminal:
+            # In a file or a pipe there is no width that a folder's name must be cut to.
+            console.width = 10_000
+        console.print(table)
     else:
         _print(f"No release in {', '.join(str(place) for place in folders)}.")
     for note in notes:
@@ -202,7 +204,18 @@ def vboard(
     """Run a virtual board: MicroPython on this machine, with a flash and a reset of its own (Linux)."""
     from otalink_host.vboard import run_vboard
 
-    run_vboard(directory, heap=heap, size=size)
+    run_vboard(directory, heap=heap, size=_size(size))
+
+
+def _size(text: str) -> int:
+    """The bytes that "512k" or "2m" are."""
+    units = {"": 1, "k": 1 << 10, "m": 1 << 20}
+    number, unit = (text[:-1], text[-1:].lower()) if text[-1:].isalpha() else (text, "")
+    if not number.isdecimal() or unit not in units:
+        raise typer.BadParameter(
+            f"{text}: give bytes, or a number with k or m behind it, as in 2m", param_hint="--size"
+        )
+    return int(number) * units[unit]
 
 
 def _print_addresses(settings: Settings, port: int) -> None:

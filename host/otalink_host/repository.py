@@ -21,7 +21,14 @@ from typing import IO, Any
 from otalink.errors import OtaError
 from otalink.plain import SUMS, format_sums_line, parse_sums_line, select, target_path
 from otalink.release import check_path
-from otalink.version import check_name, format_release_name, format_version, parse_release_name, parse_version
+from otalink.version import (
+    check_name,
+    format_release_name,
+    format_version,
+    other_application,
+    parse_release_name,
+    parse_version,
+)
 from otalink_host.errors import UserError
 
 # Our own names in a release folder: hidden, so that no client takes them for files of a release.
@@ -210,6 +217,9 @@ class _Publisher:
 
     def _standing(self) -> tuple[str | None, Version | None]:
         """The versioned file that the folder offers now: the one that SHA256SUMS lists, else the newest."""
+        other = other_application(self._present, self._result.name)
+        if other is not None:
+            raise UserError(f"{self._folder} holds another application, {other}: give each a folder of its own")
         try:
             newest, newest_version, _ = select(self._present, self._result.name)
         except OtaError as error:
@@ -400,6 +410,9 @@ def _application(
     wanted: Version | None = _ask(parse_version, version) if version is not None else None
     if name is None:
         name = _find_name(source, top)
+    other = other_application(top, name)
+    if other is not None:
+        raise UserError(f"{source} holds two applications, {name} and {other}: give each a folder of its own")
     versioned, number, notes = _ask(select, top, name, place=source)
     if notes:
         raise UserError(f"{source}: {notes[0].removeprefix('passed over ')}: rename it, or move it away")

@@ -355,3 +355,17 @@ def test_an_address_that_is_none_is_a_usage_error(run) -> None:
     status, _, error = run("serve", "--address", "router")
     assert status == 2
     assert "router: it must be an IP address of this machine" in error
+
+
+def test_a_size_of_flash_is_bytes_or_has_k_or_m_behind_it(run, monkeypatch: pytest.MonkeyPatch) -> None:
+    ran: list[tuple[Path, str, int]] = []
+    monkeypatch.setattr(
+        "otalink_host.vboard.run_vboard", lambda folder, *, heap, size: ran.append((folder, heap, size))
+    )
+    assert run("vboard", "board", "--heap", "64k", "--size", "512k")[0] == 0
+    assert run("vboard", "board")[0] == 0
+    assert ran == [(Path("board"), "64k", 512 * 1024), (Path("board"), "128k", 2 * 1024 * 1024)]
+    for wrong in ("2x", "", "-1", "m", "2.5m"):
+        status, _, error = run("vboard", "board", "--size", wrong)
+        assert status == 2
+        assert "a number with k or m behind it" in error

@@ -306,6 +306,12 @@ def test_a_name_and_a_version_that_make_no_release_are_refused(
     assert said in complaint(make({"thermostat.py": ""}), target, **options)
 
 
+def test_another_application_beside_the_named_one_is_refused(make: Make, target: Path) -> None:
+    source = make({"thermostat.py": "", "pump_1.0.py": ""})
+    message = complaint(source, target, name="thermostat", version="1.0")
+    assert "holds two applications, thermostat and pump: give each a folder of its own" in message
+
+
 def test_a_version_that_contradicts_the_files_name_is_refused(make: Make, target: Path) -> None:
     source = make({"thermostat_1.0.py": ""})
     assert "leave --version out" in complaint(source, target, name="thermostat", version="2.0")
@@ -331,7 +337,7 @@ def test_an_application_that_is_no_module_is_refused(make: Make, target: Path) -
 def test_another_application_in_the_target_is_refused(make: Make, target: Path) -> None:
     publish(make({"thermostat_1.0.py": ""}), target)
     message = complaint(make({"pump_1.0.py": ""}), target)
-    assert "the folder holds two applications, pump and thermostat: give each a folder of its own" in message
+    assert "holds another application, thermostat: give each a folder of its own" in message
 
 
 @pytest.mark.parametrize("link", ["../outside", "../source2/x.py"])
