@@ -1,0 +1,103 @@
+"""`python -m bench [TABLE …]`: measures, and prints tables of what it found.
+
+An aim that is missed is said and is no failure: the exit status tells whether everything could be measured.
+"""
+
+import argparse
+import os
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from bench import allocation, download, heap, one_file
+from bench.board import BoardError
+from bench.report import Table, make_console, save, show
+from otalink_host.errors import UserError
+
+TABLES = ("download", "heap", "allocation", "one-file")
+# Room for the files of a benchmark, in bytes, so that a small RAM disk is left alone.
+ROOM = 256 * 1024 * 1024
+RAM_DISK = Path("/dev/shm")
+
+
+def main() -> int:
+    options = _options()
+    # The servers and the temporary folder go when the program is ended, too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    folder, where = _place(options.folder)
+    measures: dict[str, Callable[[Path], list[Table]]] = {
+        "download": lambda work: download.measure(work, options.rounds, options.micropython_ftplib, where),
+        "heap": heap.measure,
+        "allocation": lambda work: allocation.measure(work, options.rounds),
+        "one-file": one_file.measure,
+    }
+    console = make_console()
+    found: list[Table] = []
+    started = time.monotonic()
+    for name in options.tables or TABLES:
+        try:
+            with tempfile.TemporaryDirectory(prefix="otalink-bench-", dir=folder) as work:
+                tables = measures[name](Path(work))
+        except (BoardError, UserError, download.DownloadError, heap.UpdateError) as error:
+            print(f"bench: {name} could not be measured: {error}", file=sys.stderr)
+            return 1
+        for table in tables:
+            show(console, table)
+        found += tables
+    console.print(f"Measured in {time.monotonic() - started:.0f} s.")
+    if options.json:
+        save(options.json, found)
+    return 0
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="bench",
+        description="Measures speed and memory, and prints tables.",
+        epilog='Example: make bench ARGS="download --rounds 3"',
+    )
+    parser.add_argument(
+        "tables", nargs="*", metavar="TABLE", help=f"what to measure, of {', '.join(TABLES)}; all of it"
+    )
+    parser.add_argument("--rounds", type=int, default=5, help="how often each speed is measured (5)")
+    parser.add_argument("--folder", type=Path, help="where files are written to (a RAM disk where there is one)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers to FILE as well")
+    parser.add_argument(
+        "--micropython-ftplib",
+        type=Path,
+        metavar="PATH",
+        help="ftplib.py of https://github.com/SpotlightKid/micropython-ftplib, to measure it beside otalink",
+    )
+    options = parser.parse_args()
+    for name in options.tables:
+        if name not in TABLES:
+            parser.error(f"there is no table {name}: choose from {', '.join(TABLES)}")
+    if options.rounds < 1:
+        parser.error("--rounds must be 1 or more")
+    if options.micropython_ftplib and not options.micropython_ftplib.is_file():
+        parser.error(f"there is no file {options.micropython_ftplib}")
+    if options.folder and not options.folder.is_dir():
+        parser.error(f"there is no folder {options.folder}")
+    return options
+
+
+def _place(folder: Path | None) -> tuple[Path | None, str]:
+    if folder is not None:
+        return folder, "the disk of --folder"
+    try:
+        status = os.statvfs(RAM_DISK)
+        if os.access(RAM_DISK, os.W_OK) and status.f_bavail * status.f_frsize > ROOM:
+            return RAM_DISK, "a RAM disk (/dev/shm)"
+    except OSError:
+        pass
+    return None, "the disk of temporary files"
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)

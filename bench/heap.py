@@ -1,0 +1,156 @@
+"""The heap that an update needs, and what each module of the board takes of it and of the flash."""
+
+import hashlib
+import random
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from bench.board import Board, BoardError, publish
+from bench.children import child
+from bench.ftp_server import PASSWORD, USER
+from bench.report import Aim, Table
+
+FILES = 8
+FILE_SIZE = 25_000
+AIM_KIB = 64
+# How often a heap must suffice before it counts.
+TRIES = 3
+NAME = "thermostat"
+# What a board has frozen in and loads anyway: no module of ours is charged for it, unless by the last column.
+_SHARED = ("asyncio", "asyncio.stream", "asyncio.event", "asyncio.lock", "asyncio.funcs")
+
+
+class UpdateError(Exception):
+    """An update that must work did not."""
+
+
+def release(version: str, seeds: list[int]) -> dict[str, bytes]:
+    """A plain release of files with random content, by name on the server; a file's seed decides what is in it."""
+    names = [f"{NAME}_{version}.py", *(f"part-{number}.bin" for number in range(1, len(seeds)))]
+    return {name: random.Random(seed).randbytes(FILE_SIZE) for name, seed in zip(names, seeds, strict=True)}
+
+
+def on_board(files: dict[str, bytes]) -> dict[str, str]:
+    """The SHA-256 of each file of a release, by its name on the board."""
+    return {
+        (f"{NAME}.py" if name.startswith(f"{NAME}_") else name): hashlib.sha256(content).hexdigest()
+        for name, content in files.items()
+    }
+
+
+def settings(port: int) -> dict[str, object]:
+    """What /otalink.json holds."""
+    return {
+        "name": NAME,
+        "host": "127.0.0.1",
+        "port": port,
+        "user": USER,
+        "password": PASSWORD,
+        "restart": "none",
+        "start_delay": 0,
+        "attempts": 1,
+    }
+
+
+def installed_board(board: Board, served: Path, port: int, image: Path, seeds: list[int]) -> None:
+    """Makes a flash whose release of 1.0.0.1 has been installed by an update."""
+    files = release("1.0.0.1", seeds)
+    publish(served, files)
+    board.make_flash(image, settings(port))
+    must_update(board, image, files)
+
+
+def must_update(board: Board, image: Path, files: dict[str, bytes]) -> None:
+    """Runs an update and looks at the flash afterwards. Raises UpdateError unless it holds `files`."""
+    found = board.update(image)
+    if not found["applied"] or board.flash_digests(image) != on_board(files):
+        raise UpdateError("an update failed: " + "; ".join(found["messages"]))
+
+
+def measure(work: Path) -> list[Table]:
+    """Finds the smallest heap for a whole update, and weighs the modules."""
+    board = Board(work / "modules")
+    return [_update_table(board, work), _module_table(board)]
+
+
+def _update_table(board: Board, work: Path) -> Table:
+    served, image, trial = work / "served", work / "flash.img", work / "trial.img"
+    served.mkdir()
+    with child("ftp_server", served, 0) as server:
+        installed_board(board, served, server.port, image, list(range(FILES)))
+        files = release("1.0.0.2", list(range(FILES, 2 * FILES)))
+        publish(served, files)
+        expected = on_board(files)
+
+        def passes(kib: int) -> bool:
+            for _ in range(TRIES):
+                shutil.copyfile(image, trial)
+                try:
+                    if not board.update(trial, f"{kib}k")["applied"]:
+                        return False
+                except BoardError:
+                    return False
+                if board.flash_digests(trial) != expected:
+                    raise UpdateError(f"with a heap of {kib} KiB an update said that it worked and did not")
+            return True
+
+        met = passes(AIM_KIB)
+        smallest = _smallest(passes, AIM_KIB if met else 16 * AIM_KIB)
+    return Table(
+        f"Heap: a plain update of {FILES} files, {FILES * FILE_SIZE // 1000} KB in all",
+        ("", "heap"),
+        [
+            (f"with -X heapsize={AIM_KIB}k", "passes" if met else "FAILS"),
+            ("the smallest with which it passes", f"{smallest} KiB"),
+        ],
+        [Aim(f"the update passes in {AIM_KIB} KiB", met)],
+        [
+            f"All {FILES} files are replaced and checked by SHA256SUMS; a heap counts when {TRIES} updates of {TRIES} "
+            "pass. The smallest was found by halving, in steps of 1 KiB. otalink is imported as .mpy from the littlefs "
+            "(4096-byte blocks, 1 MiB) that it updates, whose blocks lie outside of the heap; asyncio is frozen in. "
+            "The heap holds the whole program, the script that mounts the flash and calls the updater included.",
+            "This MicroPython has pointers of 8 bytes, a microcontroller's has 4: there it takes less.",
+        ],
+        {"passes": met, "smallest_kib": smallest},
+    )
+
+
+def _smallest(passes: Callable[[int], bool], high: int) -> int:
+    # `high` suffices, `low` does not.
+    low = 4
+    while high - low > 1:
+        middle = (low + high) // 2
+        if passes(middle):
+            high = middle
+        else:
+            low = middle
+    return high
+
+
+def _module_table(board: Board) -> Table:
+    sizes = board.sizes()
+    table = Table(
+        "Modules: what each takes of the flash and, once imported, of the heap",
+        ("module", ".mpy bytes", "import, alone", "import, with all it imports"),
+    )
+    modules = {stem: "otalink" if stem == "__init__" else f"otalink.{stem}" for stem in sizes}
+    for stem, module in modules.items():
+        whole = board.run("import_cost", {"module": module, "first": []})
+        others = [name for name in whole["others"] if name.startswith("otalink")]
+        alone = board.run("import_cost", {"module": module, "first": [*_SHARED, "hashlib", "binascii", *others]})
+        table.rows.append((module, f"{sizes[stem]:,}", f"{alone['bytes']:,}", f"{whole['bytes']:,}"))
+        table.data[module] = {"mpy": sizes[stem], "alone": alone["bytes"], "whole": whole["bytes"]}
+    shared = {"first": list(_SHARED), "module": "everything"}
+    (board.folder / "everything.py").write_text("".join(f"import {module}\n" for module in modules.values()))
+    everything = board.run("import_cost", {**shared, "first": []})["bytes"]
+    beside = board.run("import_cost", shared)["bytes"]
+    total = sum(sizes.values())
+    table.rows.append(("all of them", f"{total:,}", f"{beside:,}", f"{everything:,}"))
+    table.data["total"] = {"mpy": total, "alone": beside, "whole": everything}
+    table.notes = [
+        "Bytes of heap after a collection, in a fresh process for each figure. Alone: the modules that it imports, "
+        "asyncio's among them, were there before. With all: nothing was there before. What a function imports when it "
+        "runs is not counted. Pointers have 8 bytes here, 4 on a microcontroller.",
+    ]
+    return table

@@ -1,0 +1,30 @@
+"""Prints the SHA-256 of the files on an image, but for otalink's own modules, settings and records."""
+# MicroPython's modules have no type hints:
+# mypy: ignore-errors
+
+import hashlib
+import json
+import os
+import sys
+from binascii import hexlify
+
+import flash
+
+found = {}
+
+
+def walk(folder):
+    for name, kind, *_ in os.ilistdir("/flash" + folder):
+        path = folder + "/" + name
+        if path in ("/lib", "/.otalink", "/otalink.json"):
+            continue
+        if kind == 0x4000:
+            walk(path)
+            continue
+        with open("/flash" + path, "rb") as file:
+            found[path[1:]] = hexlify(hashlib.sha256(file.read()).digest()).decode()
+
+
+flash.mount(json.loads(sys.argv[1])["image"], "/flash")
+walk("")
+print(json.dumps(found))
