@@ -4,6 +4,7 @@ Exit statuses: 0, 1 (it failed: one line on stderr, what and what to do), 2 (the
 Modules that not every system has are imported inside of the command that needs them.
 """
 
+import json
 import logging
 import os
 import signal
@@ -230,6 +231,13 @@ def _print_addresses(settings: Settings, port: int) -> None:
         _print(f"  port          {port}")
         _print(f"  user          {account.name}")
         _print(f"  virtual path  {account.virtual_path}   which is the folder {account.folder}")
+        settings_of_board = {
+            "host": address or "127.0.0.1",
+            "port": port,
+            "user": account.name,
+            "folder": account.virtual_path,
+        }
+        _print(f"In its /otalink.json: {json.dumps(settings_of_board)[1:-1]}")
 
 
 @contextmanager

@@ -20,6 +20,7 @@ from typing import IO, Any
 
 from otalink.errors import OtaError
 from otalink.plain import SUMS, format_sums_line, parse_sums_line, select, target_path
+from otalink.plan import check_folders, hidden_by
 from otalink.release import check_path
 from otalink.version import (
     check_name,
@@ -116,9 +117,9 @@ def publish(
             published = Published(name, number, folder, versioned, total, skipped=skipped)
             _Publisher(published, files, digests, meter).run(allow_older)
     published.notes += [
-        f"{path} hides {path[:-3]}.mpy on the board: MicroPython imports the .py of two"
+        f"{hidden_by(path)} hides {path} on the board: MicroPython imports the .py of two"
         for path in sorted(targets.values())
-        if path.endswith(".py") and f"{path[:-3]}.mpy" in targets.values()
+        if hidden_by(path) in targets.values()
     ]
     return published
 
@@ -493,12 +494,14 @@ def _with_version(
 
 
 def _check_targets(targets: dict[str, str]) -> None:
-    """Refuses two files that become one on the board."""
+    """Refuses two files that become one on the board, and a file that becomes a folder there as well."""
     seen: dict[str, str] = {}
     for path, target in targets.items():
         if target in seen:
             raise UserError(f"{seen[target]} and {path} are both {target} on the board: leave one of them there")
         seen[target] = path
+    # By name, so that looking one up does not go through all of them.
+    check_folders(dict.fromkeys(sorted(seen)))
 
 
 def _list_folder(folder: Path, listing: Listing) -> None:

@@ -105,6 +105,7 @@ def test_from_init_to_a_download_and_the_next_release(here: Path, start) -> None
     password = re.search('board = "(.+)"', (here / "otalink.secrets").read_text())
     assert password is not None
     assert re.search(r"address +127.0.0.1\n +port +\d+\n +user +board\n +virtual path +/ ", printed)
+    assert f'"host": "127.0.0.1", "port": {port}, "user": "board", "folder": "/"' in printed
     with ftplib.FTP(timeout=10) as client:
         client.connect("127.0.0.1", port)
         client.login("board", password[1])

@@ -274,6 +274,7 @@ def test_release_files_of_the_same_name_stay(target: Path, make: Make) -> None:
         (["thermostat_1.0.py", "thermostat_b.py"], "thermostat_b.py: version b: each field must be a number"),
         (["thermostat_1.0.py", "thermostat_0.9.txt"], "two versions, thermostat_0.9.txt and thermostat_1.0.py"),
         (["thermostat_1.0.py", "thermostat.py"], "are both thermostat.py on the board: leave one of them"),
+        (["thermostat_1.0.py", "thermostat.py/x.py"], "thermostat.py is both a file and a folder of the release"),
         (["thermostat_1.0.py", "otalink.json"], "/otalink.json and /.otalink belong to the board"),
         (["thermostat_1.0.py", "a.ota-new"], ".ota-new and .ota-old are otalink's own"),
         (["thermostat_1.0.py", "lib/a.ota-old"], ".ota-new and .ota-old are otalink's own"),
