@@ -40,9 +40,8 @@ def test_the_answers_of_every_plain_command_come_out(run_client):
 
 
 @pytest.mark.parametrize("verb", ["SIZE", "MDTM"])
-@pytest.mark.parametrize("code", [500, 502, 504])
-def test_a_server_without_size_or_mdtm_gives_none(run_client, verb, code):
-    with ScriptedServer(**{verb: f"{code} what?"}) as server:
+def test_a_server_without_size_or_mdtm_gives_none(run_client, verb):
+    with ScriptedServer(**{verb: "502 what?"}) as server:
         lines = run_client(server, f"await attempt(client.{verb.lower()}('f'))\nprint(sockets())")
         assert lines == ["gave None", "1"]
 
@@ -66,24 +65,34 @@ STAGES = [
 ]
 
 
-@pytest.mark.parametrize("code", [421, 425, 451, 530, 553])
+CODES = (421, 425, 451, 530, 553)
+
+
 @pytest.mark.parametrize(("verb", "call", "said"), STAGES, ids=[stage[0] for stage in STAGES])
 def test_a_refusal_at_any_stage_is_an_ftp_error_with_its_code_and_the_client_is_usable_after_it(
-    run_client, verb, call, said, code
+    run_client, verb, call, said
 ):
-    answers = {verb: [f"{code} no hidden reason", None]}
+    def refusal(code):
+        def refuse(session, argument):
+            session.say(f"{code} no hidden reason")
+            if code == 421:
+                session.close()
+
+        return refuse
+
+    # Each code once, and each time a second try that the server takes.
+    answers = {verb: [answer for code in CODES for answer in (refusal(code), None)]}
     if verb == "PASV":
         answers["EPSV"] = "500 what?"
-    if code == 421:
-        answers[verb] = [lambda session, _: (session.say("421 no hidden reason"), session.close()), None]
     with ScriptedServer({"f": b"12345"}, **answers) as server:
-        lines = run_client(server, f"import io\nawait attempt({call})\nawait attempt({call})")
-        reason = "no *** reason"
-        assert lines[0] == f"FtpError {code} FTP server 127.0.0.1:{server.port} {said}: {code} {reason}"
-        assert lines[1].startswith("gave ")
+        again = f"await attempt({call})\nclient.close()\n"
+        lines = run_client(server, "import io\n" + again * 2 * len(CODES))
+        address = f"FTP server 127.0.0.1:{server.port}"
+        assert lines[::2] == [f"FtpError {code} {address} {said}: {code} no *** reason" for code in CODES]
+        assert all(line.startswith("gave ") for line in lines[1::2])
 
 
-@pytest.mark.parametrize("code", [421, 450, 500, 550])
+@pytest.mark.parametrize("code", [421, 550])
 @pytest.mark.parametrize("verb", ["BANNER", "USER", "PASS", "TYPE", "CWD"])
 def test_a_login_that_failed_is_begun_anew_and_never_half_used(run_client, verb, code):
     with ScriptedServer(**{verb: [None, f"{code} no", None]}) as server:
