@@ -210,9 +210,9 @@ def _table(
     table.data["senders"] = senders
     table.notes = [
         f"Median (lowest to highest) of {rounds} rounds. The bare loop is readinto, hash, write on the same "
-        "MicroPython, from a plain TCP connection; each client runs right beside one of its own, in turns first and second, and a "
-        "ratio is of such a pair. CPython's ftplib and curl hash by other code than MicroPython's: their ratio, to the "
-        "16 KiB loop, is what a computer's client does, no aim.",
+        "MicroPython, from a plain TCP connection. Each client runs right beside a bare loop of its own, in turns "
+        "first and second; a ratio is of such a pair. CPython's ftplib and curl hash by other code than MicroPython's: "
+        "their ratio, to the 16 KiB loop, is what a computer's client does, no aim.",
         "The clock runs from the first command of the transfer, logged in, to the closed file; curl's over its whole "
         "process and sha256sum's after it.",
         "The senders alone, into nothing: sendfile to the bare loop {} MB/s, pyftpdlib {} MB/s.".format(

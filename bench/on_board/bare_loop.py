@@ -32,5 +32,5 @@ def run(port, size, target):
     return {"seconds": taken / 1e6, "sha256": hexlify(sha256.digest()).decode()}
 
 
-wanted = json.loads(sys.argv[1])
+wanted = json.loads(sys.stdin.readline())
 print(json.dumps(run(wanted["port"], wanted["buffer"], wanted["target"])))

@@ -35,7 +35,7 @@ async def run(port, user, password, name, size, target):
     return {"seconds": taken / 1e6, "sha256": hexlify(sha256.digest()).decode(), "pieces": pieces}
 
 
-wanted = json.loads(sys.argv[1])
+wanted = json.loads(sys.stdin.readline())
 print(
     json.dumps(
         asyncio.run(

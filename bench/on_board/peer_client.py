@@ -27,7 +27,7 @@ def run(module, port, user, password, name, size, target):
     return {"seconds": taken / 1e6, "sha256": hexlify(sha256.digest()).decode()}
 
 
-wanted = json.loads(sys.argv[1])
+wanted = json.loads(sys.stdin.readline())
 print(
     json.dumps(
         run(
