@@ -4,6 +4,7 @@ Exit statuses: 0, 1 (it failed: one line on stderr, what and what to do), 2 (the
 Modules that not every system has are imported inside of the command that needs them.
 """
 
+import io
 import json
 import logging
 import os
@@ -45,6 +46,9 @@ Config = Annotated[Path, typer.Option("--config", metavar="FILE", help="The sett
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs the command line `arguments`, by default the process's own, and returns the exit status."""
+    # A file's name that the terminal cannot show must not end the command.
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         app(arguments, prog_name="otalink")
     except SystemExit as end:
@@ -117,8 +121,8 @@ def serve(
                 for command in commands:
                     _print(f"  {command}")
         _print("\nCtrl-C ends it.")
-        _log_to_stdout()
-        running.run()
+        with _logged_to_stdout():
+            running.run()
     _print("Stopped.")
 
 
@@ -258,13 +262,20 @@ def _stopped_by_signals(running: server.FtpServer) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _log_to_stdout() -> None:
+@contextmanager
+def _logged_to_stdout() -> Iterator[None]:
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
     server.logger.setLevel(logging.INFO)
-    server.logger.handlers = [handler]
     # What pyftpdlib itself has to complain about is worth a line as well.
-    logging.getLogger("pyftpdlib").addHandler(handler)
+    loggers = (server.logger, logging.getLogger("pyftpdlib"))
+    for logger in loggers:
+        logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        for logger in loggers:
+            logger.removeHandler(handler)
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 import contextlib
 import ftplib
 import io
+import os
 import re
 import shutil
 import signal
@@ -249,6 +250,21 @@ def test_publish_prints_what_it_did(run, here: Path) -> None:
         "Published thermostat 1.0.0.3 in releases: 17 bytes of 24 bytes written, unchanged: 1.\n",
         "",
     )
+
+
+def test_a_name_that_no_terminal_shows_does_not_end_the_command(here: Path) -> None:
+    source(here / "build")
+    (here / "build" / os.fsdecode(b"\xff~")).write_text("")
+    ended = subprocess.run(
+        [OTALINK, "release", "publish", "build", "--to", "there"],
+        cwd=here,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+    )
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert "skipped \\udcff~\n" in ended.stdout
 
 
 def test_publish_of_what_is_published_says_that_there_is_nothing_to_do(run, here: Path) -> None:
