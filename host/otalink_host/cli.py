@@ -28,7 +28,7 @@ from otalink.errors import OtaError
 from otalink.version import format_version
 from otalink_host import accounts, repository, server
 from otalink_host.errors import UserError
-from otalink_host.settings import CONFIG_NAME, Settings, check_address, folder_of, load_settings
+from otalink_host.settings import CONFIG_NAME, Settings, account_of, check_address, folder_of, load_settings
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -200,16 +200,58 @@ def release_list(
         _print(note)
 
 
-@app.command(epilog="Example: otalink vboard board-1 --heap 128k --size 2m")
+@app.command(epilog="Example: otalink flash /dev/ttyUSB0 my-application --name thermostat --version 1.0.0.1")
+def flash(
+    port: Annotated[str, typer.Argument(metavar="PORT", help="The board: its serial device, or a virtual board's.")],
+    application: Annotated[
+        Path, typer.Argument(metavar="DIR", help="The application, as for `release publish`; it becomes what runs.")
+    ],
+    name: Annotated[str, typer.Option(help="The application's name: NAME.py in DIR is its main file.")],
+    version: Annotated[str | None, typer.Option(help="Its version, where no file's name says it.")] = None,
+    config: Config = Path(CONFIG_NAME),
+    account: Annotated[str | None, typer.Option(help="The account that the board uses; by default the first.")] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Another setting of the board, as in interval=600."),
+    ] = None,
+) -> None:
+    """Put otalink, an application and the settings on a board, by mpremote; it updates itself from then on."""
+    from otalink_host.flash import flash as flash_board
+
+    settings = load_settings(config)
+    chosen = account_of(settings, account)
+    board = {"name": name, **server.board_settings(settings, chosen, settings.port)}
+    board["password"] = accounts.load_passwords(settings)[chosen.name]
+    for setting in set_ or ():
+        key, _, value = setting.partition("=")
+        try:
+            board[key] = json.loads(value)
+        except ValueError:
+            board[key] = value
+    flash_board(port, application, board, version=version, say=_print)
+    _print("Flashed; the board has been reset.")
+
+
+@app.command(epilog="Example: otalink vboard board-1 --heap 128k --size 2m --console")
 def vboard(
-    directory: Annotated[Path, typer.Argument(metavar="DIRECTORY", help="What is on the board's flash at first.")],
+    directory: Annotated[Path, typer.Argument(metavar="DIRECTORY", help="Where the board's flash is kept.")],
     heap: Annotated[str, typer.Option(metavar="SIZE", help="The board's memory.")] = "128k",
     size: Annotated[str, typer.Option(metavar="SIZE", help="The board's flash.")] = "2m",
+    console: Annotated[bool, typer.Option("--console", help="Print what the board prints.")] = False,
 ) -> None:
     """Run a virtual board: MicroPython on this machine, with a flash and a reset of its own (Linux)."""
     from otalink_host.vboard import run_vboard
 
-    run_vboard(directory, heap=heap, size=_size(size))
+    run_vboard(directory, heap=heap, size=_size(size), echo=console)
+
+
+@app.command(epilog="Example: otalink demo")
+def demo() -> None:
+    """Watch a virtual board update itself from a real server; exit status 1 if anything was not seen (Linux)."""
+    from otalink_host.demo import run_demo
+
+    if not run_demo(Console()):
+        raise typer.Exit(1)
 
 
 def _size(text: str) -> int:
@@ -225,7 +267,7 @@ def _size(text: str) -> int:
 
 def _print_addresses(settings: Settings, port: int) -> None:
     every = settings.address in ("0.0.0.0", "::")
-    address = settings.masquerade_address or (server.own_address() if every else settings.address)
+    address = server.address_for_boards(settings)
     _print(f"Serving on {'every address of this machine' if every else settings.address}, port {port}.")
     if address is None:
         _print("This machine is in no network now: boards cannot reach it.")
@@ -235,13 +277,7 @@ def _print_addresses(settings: Settings, port: int) -> None:
         _print(f"  port          {port}")
         _print(f"  user          {account.name}")
         _print(f"  virtual path  {account.virtual_path}   which is the folder {account.folder}")
-        settings_of_board = {
-            "host": address or "127.0.0.1",
-            "port": port,
-            "user": account.name,
-            "folder": account.virtual_path,
-        }
-        _print(f"In its /otalink.json: {json.dumps(settings_of_board)[1:-1]}")
+        _print(f"In its /otalink.json: {json.dumps(server.board_settings(settings, account, port))[1:-1]}")
 
 
 @contextmanager

@@ -188,6 +188,23 @@ def own_address() -> str | None:
     return None
 
 
+def address_for_boards(settings: Settings) -> str | None:
+    """The address at which boards reach a server with these settings; None when this machine is in no network."""
+    if settings.masquerade_address or settings.address not in ("0.0.0.0", "::"):
+        return settings.masquerade_address or settings.address
+    return own_address()
+
+
+def board_settings(settings: Settings, account: Account, port: int) -> dict[str, Any]:
+    """What a board's `/otalink.json` says of the server, but for the password."""
+    return {
+        "host": address_for_boards(settings) or "127.0.0.1",
+        "port": port,
+        "user": account.name,
+        "folder": account.virtual_path,
+    }
+
+
 def firewall_commands(settings: Settings, port: int) -> list[tuple[str, list[str]]]:
     """What opens the server's ports in the usual firewalls: (name of the firewall, its commands)."""
     passive = settings.passive_ports
