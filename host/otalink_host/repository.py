@@ -23,6 +23,7 @@ from otalink.plain import SUMS, format_sums_line, parse_sums_line, select, targe
 from otalink.plan import check_folders, hidden_by
 from otalink.release import check_path
 from otalink.version import (
+    application_of,
     check_name,
     format_release_name,
     format_version,
@@ -38,7 +39,6 @@ LOCK_NAME = ".otalink-lock"
 # The files that a publish removes once the new release stands, and those that it adds: should it be killed, the next
 # one removes what then belongs to no release. SHA256SUMS cannot say that, for it is replaced in the middle.
 JOURNAL_NAME = ".otalink-journal"
-APPLICATION_EXTENSIONS = ("py", "mpy")
 CHUNK = 1 << 20
 
 Progress = Callable[[int, int], None]
@@ -427,10 +427,8 @@ def _application(
     rivals = [path for path in top if path != versioned and path.startswith(f"{name}_")]
     if rivals:
         raise UserError(f"{source} holds two versions, {rivals[0]} and {versioned}: leave one of them there")
-    if parse_release_name(versioned)[2] not in APPLICATION_EXTENSIONS:
+    if application_of(versioned) is None:
         raise UserError(f"{source}: {versioned} is no application: its name ends in .py or .mpy")
-    if not _has_two_fields(versioned):
-        raise UserError(f"{source}: {versioned}: write two fields of its version at least, as in {name}_1.0.py")
     assert number is not None
     return name, versioned, number, files
 
@@ -445,12 +443,7 @@ def _ask(rule: Callable[..., Any], *arguments: object, place: Path | None = None
 
 def _find_name(source: Path, top: list[str]) -> str:
     """The name of the one application among the files `top`."""
-    names: dict[str, str] = {}
-    for path in top:
-        with contextlib.suppress(ValueError):
-            name, _, extension = parse_release_name(path)
-            if extension in APPLICATION_EXTENSIONS and _has_two_fields(path):
-                names.setdefault(name, path)
+    names = _applications(top)
     if len(names) > 1:
         first, second = sorted(names.values())[:2]
         raise UserError(f"{source} holds two applications, {first} and {second}: give each a folder of its own")
@@ -464,9 +457,16 @@ def _find_name(source: Path, top: list[str]) -> str:
     )
 
 
-def _has_two_fields(path: str) -> bool:
-    """font_8.py is an ordinary file, font_8.0.py an application: the rule of otalink.version.other_application."""
-    return path.partition("_")[2].count(".") > 1
+def _applications(filenames: Iterable[str]) -> dict[str, str]:
+    """The applications among `filenames`: their names, with a file of each.
+
+    thermostat_2.py alone is one; beside thermostat_1.0.py, which certainly is, font_8.py is an ordinary file.
+    """
+    found = [(application_of(filename), filename) for filename in sorted(filenames, reverse=True)]
+    certain = any(application and application[1] for application, _ in found)
+    return {
+        application[0]: filename for application, filename in found if application and (application[1] or not certain)
+    }
 
 
 def _refuse_near_miss(source: Path, path: str) -> None:
@@ -506,16 +506,10 @@ def _check_targets(targets: dict[str, str]) -> None:
 
 def _list_folder(folder: Path, listing: Listing) -> None:
     names = sorted(entry.name for entry in os.scandir(folder) if entry.is_file())
-    applications = set()
-    for name in names:
-        if name.endswith(".ota"):
-            listing.notes.append(f"passed over {folder / name}: only plain folders are read so far")
-            continue
-        with contextlib.suppress(ValueError):
-            application, _, extension = parse_release_name(name)
-            if extension in APPLICATION_EXTENSIONS and _has_two_fields(name):
-                applications.add(application)
-    for application in sorted(applications):
+    listing.notes += [
+        f"passed over {folder / name}: only plain folders are read so far" for name in names if name.endswith(".ota")
+    ]
+    for application in sorted(_applications(names)):
         try:
             versioned, version, notes = select(names, application)
         except OtaError as error:

@@ -330,7 +330,7 @@ def test_list_is_not_cut_in_a_pipe(run, here: Path) -> None:
 
 # --- help and usage
 
-COMMANDS = [("init",), ("serve",), ("release", "publish"), ("release", "list"), ("vboard",)]
+COMMANDS = [("init",), ("serve",), ("release", "publish"), ("release", "list"), ("flash",), ("vboard",), ("demo",)]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -344,7 +344,7 @@ def test_every_command_has_help_with_an_example(run, command: tuple[str, ...]) -
 def test_the_commands_are_listed_with_what_they_do(run) -> None:
     status, out, _ = run("--help")
     assert status == 0
-    for command in ("init", "serve", "release", "vboard"):
+    for command in ("init", "serve", "release", "flash", "vboard", "demo"):
         assert re.search(rf"^. {command} +\w", out, re.MULTILINE)
 
 
@@ -377,7 +377,7 @@ def test_an_address_that_is_none_is_a_usage_error(run) -> None:
 def test_a_size_of_flash_is_bytes_or_has_k_or_m_behind_it(run, monkeypatch: pytest.MonkeyPatch) -> None:
     ran: list[tuple[Path, str, int]] = []
     monkeypatch.setattr(
-        "otalink_host.vboard.run_vboard", lambda folder, *, heap, size: ran.append((folder, heap, size))
+        "otalink_host.vboard.run_vboard", lambda folder, *, heap, size, echo: ran.append((folder, heap, size))
     )
     assert run("vboard", "board", "--heap", "64k", "--size", "512k")[0] == 0
     assert run("vboard", "board")[0] == 0
