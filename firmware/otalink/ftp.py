@@ -28,7 +28,7 @@ from otalink.ftp_session import FtpSession, connect_socket, explain
 _YIELD_MS = 10
 # A listing without end stops here.
 _LISTING_MAX = 131072
-_ENTRIES_MAX = 1000
+_ENTRIES_MAX = 500
 # How often a full connection is tried again.
 _FULL_MS = 5
 # The server's word on a broken data connection is worth a short wait, no more.

@@ -1,6 +1,7 @@
 """Files and listings over data connections: what counts as a success, and what becomes of everything else."""
 
 import hashlib
+import socket
 import threading
 import time
 
@@ -139,14 +140,19 @@ def test_a_caller_that_resumes_gets_exactly_the_missing_bytes(run_client):
         assert server.lines(1)[4:] == ["CWD /a", "SIZE f", "EPSV", "REST 4097", "RETR f"]
 
 
-@pytest.mark.parametrize("offset", [1, 4095, 4096, 4097, 8192, 10239])
 @pytest.mark.parametrize("rest", [None, "502 what?"])
-def test_any_offset_gives_the_rest_with_rest_and_without(run_client, offset, rest):
+def test_any_offset_gives_the_rest_with_rest_and_without(run_client, rest):
+    offsets = (1, 4095, 4096, 4097, 8192, 10239)
     with ScriptedServer({"f": CONTENT}, REST=rest) as server:
-        body = f"await fetch('f', {offset})\nprint(got == (bytes(range(256)) * 40)[{offset}:])\nawait fetch('f', 9)"
-        assert run_client(server, body) == [f"gave {10240 - offset}", "True", "gave 10231"]
+        body = f"""
+        for offset in {offsets}:
+            got[:] = b""
+            await fetch("f", offset)
+            print(got == (bytes(range(256)) * 40)[offset:])
+        """
+        assert run_client(server, body) == [line for n in offsets for line in (f"gave {10240 - n}", "True")]
         # A server that lacks REST is asked once.
-        assert server.verbs().count("REST") == (2 if rest is None else 1)
+        assert server.verbs().count("REST") == (len(offsets) if rest is None else 1)
 
 
 def test_nothing_is_fetched_where_nothing_is_missing(run_client):
@@ -202,41 +208,42 @@ def test_an_offset_past_the_end_that_the_server_takes_is_an_error(run_client):
 # Data connections
 
 
-@pytest.mark.parametrize(
-    "form",
-    [
+@pytest.mark.parametrize("address", ["127,0,0,1", "0,0,0,0", "192,168,250,9", "203,0,113,7"])
+def test_the_data_connection_goes_to_the_server_whatever_form_and_address_pasv_gives(run_client, address):
+    forms = [
         "227 Entering Passive Mode ({}).",
         "227 Entering Passive Mode {}",
         "227 ={}",
-        "227 Entering Passive Mode. {}.",
+        "227 Entering Passive Mode, 4 you.{}.",
         "227-wait\r\n227 Entering Passive Mode ({})",
-    ],
-)
-@pytest.mark.parametrize("address", ["127,0,0,1", "0,0,0,0", "192,168,250,9", "203,0,113,7"])
-def test_the_data_connection_goes_to_the_server_whatever_form_and_address_pasv_gives(run_client, form, address):
-    def pasv(session, argument):
-        high, low = divmod(session.passive(), 256)
-        session.say(form.format(f"{address},{high},{low}"))
+    ]
 
-    with ScriptedServer({"f": CONTENT}, EPSV="500 what?", PASV=pasv) as server:
-        assert run_client(server, "await fetch('f')") == ["gave 10240"]
+    def pasv(form):
+        def answer(session, argument):
+            high, low = divmod(session.passive(), 256)
+            session.say(form.format(f"{address},{high},{low}"))
 
+        return answer
 
-@pytest.mark.parametrize("answer", ["227 no port", "227 (1,2,3,4,5)", "227 (1,2,3,4,5,256)", "227 (1,2,3,4,0,0)"])
-def test_a_pasv_answer_without_a_port_is_a_protocol_error(run_client, answer):
-    with ScriptedServer({"f": CONTENT}, EPSV="500 what?", PASV=answer) as server:
-        lines = run_client(server, "await fetch('f')\nprint(sockets())")
-        assert lines[0].startswith("ProtocolError the server")
-        assert answer[4:] in lines[0]
-        assert lines[1] == "0"
+    with ScriptedServer({"f": CONTENT}, EPSV="500 what?", PASV=[pasv(form) for form in forms]) as server:
+        assert run_client(server, "await fetch('f')\n" * len(forms)) == ["gave 10240"] * len(forms)
 
 
-@pytest.mark.parametrize("answer", ["229 no port", "229 (|||)", "229 (|||0|)", "229 (|||70000|)", "229 (", "227 (1,2)"])
-def test_an_epsv_answer_without_a_port_is_a_protocol_error(run_client, answer):
-    with ScriptedServer({"f": CONTENT}, EPSV=answer) as server:
-        lines = run_client(server, "await fetch('f')\nprint(sockets())")
-        assert lines[0].startswith("ProtocolError the server")
-        assert lines[1] == "0"
+NO_PORT = {
+    "PASV": ["227 no port", "227 (1,2,3,4,5)", "227 (1,2,3,4,5,256)", "227 (1,2,3,4,0,0)"],
+    "EPSV": ["229 no port", "229 (|||)", "229 (|||0|)", "229 (|||70000|)", "229 (", "227 (1,2)"],
+}
+
+
+@pytest.mark.parametrize("verb", NO_PORT)
+def test_an_answer_without_a_port_is_a_protocol_error(run_client, verb):
+    answers = NO_PORT[verb]
+    with ScriptedServer({"f": CONTENT}, **{"EPSV": "500 what?", verb: answers}) as server:
+        lines = run_client(server, "await fetch('f')\nprint(sockets())\n" * len(answers))
+        for answer, line in zip(answers, lines[::2], strict=True):
+            assert line.startswith("ProtocolError the server")
+            assert answer[4:] in line
+        assert set(lines[1::2]) == {"0"}
 
 
 @pytest.mark.parametrize("answer", ["500 what?", "502 what?", "522 not this network"])
@@ -255,9 +262,9 @@ def test_pasv_is_used_in_a_new_session_where_epsv_is_never_answered(run_client, 
         lines = run_client(server, body, timeout=1 if answer == "" else 10)
         assert lines[0] == "gave None"
         assert lines[1] == lines[2] in ("gave 10240", "gave ['f']")
-        assert server.sessions == 2
-        assert server.verbs().count("EPSV") == 1
-        assert "CWD /a" in server.lines(1)
+        # At first it may be the session that had died, then it must be EPSV, and then it is never asked again.
+        assert server.sessions == server.verbs().count("EPSV") + 1 <= 3
+        assert "CWD /a" in server.lines(server.sessions - 1)
 
 
 def test_pasv_is_tried_after_a_data_connection_that_epsv_promised_and_nobody_took(run_client):
@@ -356,22 +363,22 @@ def test_an_application_that_holds_up_the_loop_does_not_make_what_has_arrived_la
 @pytest.mark.parametrize("size", [0, 1, 4095, 4096, 4097, 100_000])
 def test_a_stored_file_arrives_whole(run_client, size):
     with ScriptedServer() as server:
-        body = "import io\nawait attempt(client.store('g', io.BytesIO(bytes(range(250)) * 400, ), buffer))"
-        body = f"import io\ncontent = (bytes(range(250)) * 400)[:{size}]\n" + body.split("\n")[1].replace(
-            "bytes(range(250)) * 400, ", "content"
-        )
+        body = f"""
+        import io
+        content = (bytes(range(250)) * 400)[:{size}]
+        await attempt(client.store("g", io.BytesIO(content), buffer))
+        """
         assert run_client(server, body) == [f"gave {size}"]
         assert server.files["g"] == (bytes(range(250)) * 400)[:size]
 
 
 def test_a_slow_reader_gets_everything(run_client):
-    size = 8 << 20
+    size = 4 << 20
 
     def stor(session, argument):
         with session.begin() as data:
-            data.setsockopt(1, 8, 4096)  # SO_RCVBUF
-            time.sleep(0.3)
-            session.server.files[argument] = drain(data, 300_000, 0.03)
+            data.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16384)
+            session.server.files[argument] = drain(data, 16384, 0.001)
         session.say("226 done")
 
     with ScriptedServer(STOR=stor) as server:
@@ -391,19 +398,18 @@ def test_a_slow_reader_gets_everything(run_client):
         assert bytes(received[::512]) == bytes((size - i) // 512 & 255 for i in range(0, size, 512))
 
 
-def test_a_reader_slower_than_the_stall_limit_for_each_buffer_is_no_stall(run_client):
+def test_a_reader_that_takes_longer_than_the_stall_limit_for_one_buffer_is_no_stall(run_client):
     def stor(session, argument):
         with session.begin() as data:
-            data.setsockopt(1, 8, 2048)  # SO_RCVBUF
-            session.server.files[argument] = drain(data, 400_000, 0.1)
+            session.server.files[argument] = drain(data, 300_000, 0.05)
         session.say("226 done")
 
     with ScriptedServer(STOR=stor) as server:
         body = """
         import io
-        await attempt(client.store("g", io.BytesIO(bytes(6 << 20)), bytearray(6 << 20)))
+        await attempt(client.store("g", io.BytesIO(bytes(12 << 20)), bytearray(12 << 20)))
         """
-        assert run_client(server, body, heap="32m", stall=1) == [f"gave {6 << 20}"]
+        assert run_client(server, body, heap="32m", stall=1) == [f"gave {12 << 20}"]
 
 
 def test_a_reader_that_stops_is_a_stall(run_client):
@@ -452,35 +458,35 @@ def test_a_stored_file_that_is_shorter_there_is_an_error(run_client):
 # Listings
 
 
-@pytest.mark.parametrize(
-    ("data", "names"),
-    [
-        (b"", []),
-        (b"empty/.\r\nempty/..\r\n", []),
-        (b".\r\n..\r\n", []),
-        (b"a\r\nb\r\n", ["a", "b"]),
-        (b"a\nb", ["a", "b"]),
-        (b"a\r\nb\r", ["a", "b"]),
-        (b"/srv/releases/a\r\nsub/b\r\n./c\r\n", ["a", "b", "c"]),
-        (b"two words\r\n -x\r\n100%\r\n[a]*\r\n", ["two words", " -x", "100%", "[a]*"]),
-        ("größe.py\r\n日本.py\r\n".encode(), ["größe.py", "日本.py"]),
-        (b"caf\xe9\r\na\0b\r\nc\rd\r\n", ["caf?"]),
-    ],
-)
-@pytest.mark.parametrize("cut", [False, True])
-def test_a_listing_gives_the_names(run_client, data, names, cut):
-    def nlst(session, argument):
-        with session.begin() as sock:
-            for byte in data if cut else []:
-                sock.sendall(bytes([byte]))
-                time.sleep(0.001)
-            if not cut:
-                sock.sendall(data)
-        session.say("226 done")
+LISTINGS = [
+    (b"", []),
+    (b"empty/.\r\nempty/..\r\n", []),
+    (b".\r\n..\r\n", []),
+    (b"a\r\nb\r\n", ["a", "b"]),
+    (b"a\nb", ["a", "b"]),
+    (b"a\r\nb\r", ["a", "b"]),
+    (b"/srv/releases/a\r\nsub/b\r\n./c\r\n", ["a", "b", "c"]),
+    (b"two words\r\n -x\r\n100%\r\n[a]*\r\n", ["two words", " -x", "100%", "[a]*"]),
+    ("größe.py\r\n日本.py\r\n".encode(), ["größe.py", "日本.py"]),
+    (b"caf\xe9\r\na\0b\r\nc\rd\r\n", ["caf?"]),
+]
 
-    with ScriptedServer(NLST=nlst) as server:
-        (line,) = run_client(server, "await attempt(client.nlst())")
-        assert line == f"gave {names!r}"
+
+@pytest.mark.parametrize("cut", [False, True])
+def test_a_listing_gives_the_names(run_client, cut):
+    def nlst(content):
+        def answer(session, argument):
+            with session.begin() as data:
+                for piece in [bytes([byte]) for byte in content] if cut else [content]:
+                    data.sendall(piece)
+                    time.sleep(0.001)
+            session.say("226 done")
+
+        return answer
+
+    with ScriptedServer(NLST=[nlst(content) for content, _ in LISTINGS]) as server:
+        lines = run_client(server, "await attempt(client.nlst())\n" * len(LISTINGS))
+        assert lines == [f"gave {names!a}" for _, names in LISTINGS]  # MicroPython's repr is ASCII
 
 
 @pytest.mark.parametrize("answer", ["450 no files found", "550 no files found"])
@@ -528,7 +534,7 @@ def test_mlsd_gives_name_type_size_and_time(run_client):
 @pytest.mark.parametrize(
     ("piece", "said"),
     [
-        (b"type=file; a\r\n", "the folder holds over 1000 names"),
+        (b"type=file; a\r\n", "the folder holds over 500 names"),
         (b"type=file; .\r\n", "a listing of over 131072 bytes"),
         (b"\r\n", "a listing of over 131072 bytes"),
         (b"type=file;" + b"x" * 1000, "a line of over 1024 bytes"),
@@ -552,7 +558,7 @@ def test_a_listing_without_end_is_a_protocol_error_on_a_small_heap(run_client, v
 
 @pytest.mark.parametrize(
     "error",
-    ["OSError(errno.ENOSPC)", "OSError(28, 'full')", "SinkError('stop')", "ProtocolError('bad')", "KeyError(1)"],
+    ["OSError(28)", "SinkError('stop')", "ProtocolError('bad')", "KeyError(1)"],
 )
 @pytest.mark.parametrize("content", [CONTENT, CONTENT * 200])
 def test_what_a_sink_raises_comes_out_unchanged_and_the_session_is_dropped(run_client, error, content):

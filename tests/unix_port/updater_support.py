@@ -6,6 +6,7 @@ import os
 import textwrap
 import threading
 import time
+import traceback
 from io import BytesIO
 
 # Ahead of the others: it imports asyncore without the warning that Python 3.11 gives.
@@ -86,6 +87,7 @@ class Server:
         self._during = during
         self._stopped = threading.Event()
         self._down_for = None
+        self._errors = []
         self._handler = self._make_handler(lacks)
         self._server = None
         self._open(port)
@@ -99,6 +101,7 @@ class Server:
     def __exit__(self, *exception):
         self._stopped.set()
         self._thread.join()
+        assert not self._errors, self._errors[0]
 
     @property
     def total(self):
@@ -135,7 +138,6 @@ class Server:
         outer = self
 
         class Data(DTPHandler):
-            use_sendfile = False
             ac_out_buffer_size = 4096
             moved = 0
 
@@ -161,6 +163,7 @@ class Server:
         class Handler(FTPHandler):
             authorizer = DummyAuthorizer()
             auth_failed_timeout = 0
+            use_sendfile = False
             proto_cmds = {name: value for name, value in FTPHandler.proto_cmds.items() if name not in lacks}
             dtp_handler = Data
 
@@ -176,7 +179,7 @@ class Server:
             logline = logerror = log_cmd = log_transfer = log
 
             def log_exception(self, instance):
-                raise instance
+                outer._errors.append(traceback.format_exc())
 
         Handler.authorizer.add_user("bob", PASSWORD, str(self.folder), perm="elr")
         return Handler
