@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table as RichTable
 
 # Of a file or a pipe, which has no width of its own.
-WIDTH = 100
+WIDTH = 110
 
 
 @dataclass(frozen=True)
