@@ -735,6 +735,8 @@ def run_vboard(directory: Path, *, heap: str = DEFAULT_HEAP, size: int = DEFAULT
     ECHO prints the board's console, too.
     """
     ended = threading.Event()
+    # A name that stays the same from one run to the next.
+    tty = directory / "tty"
 
     def show(data: bytes) -> None:
         sys.stdout.buffer.write(data)
@@ -744,9 +746,12 @@ def run_vboard(directory: Path, *, heap: str = DEFAULT_HEAP, size: int = DEFAULT
     try:
         with VirtualBoard(directory, heap=heap, size=size, echo=show if echo else None) as board:
             print(f"A virtual board runs in {directory} with {heap} of heap and {size // 1024} KiB of flash.")
-            print(f"Connect to it with: mpremote connect {board.pty}")
+            tty.unlink(missing_ok=True)
+            tty.symlink_to(board.pty)
+            print(f"Connect to it with: mpremote connect {tty}")
             print("It ends with Ctrl-C, and keeps its flash.", flush=True)
             ended.wait()
     finally:
+        tty.unlink(missing_ok=True)
         for number, handler in handlers.items():
             signal.signal(number, handler)
