@@ -27,14 +27,18 @@ def steps(installed, offered):
         old = next(installed, None)
 
 
+def parents(path):
+    """The folders that `path` lies in, the outermost first: "a/b/c.py" has ["a", "a/b"]."""
+    parts = path.split("/")
+    return ["/".join(parts[:i]) for i in range(1, len(parts))]
+
+
 def check_folders(paths):
     """Raises ReleaseError when one of the sorted `paths` is a file in one place and a folder in another."""
     for path in paths:
-        slash = path.find("/")
-        while slash >= 0:
-            if path[:slash] in paths:
-                raise ReleaseError(f"{path[:slash]} is both a file and a folder of the release")
-            slash = path.find("/", slash + 1)
+        for folder in parents(path):
+            if folder in paths:
+                raise ReleaseError(f"{folder} is both a file and a folder of the release")
 
 
 def hidden_by(path):

@@ -205,9 +205,10 @@ def test_with_sums_files_beside_it_do_not_count(board, folder):
 
 
 def test_sums_may_be_written_by_any_tool(board, folder):
-    lines = sums(ONE).decode().splitlines()
-    text = "\r\n".join([lines[0].replace("  ", "  ./"), lines[1].upper().replace("APP", "app").replace("PY", "py"), ""])
-    text += lines[2].replace("  ", " *")
+    by_sha256sum, by_find, in_capitals = sums(ONE).decode().splitlines()
+    digits, _, name = in_capitals.partition("  ")
+    lines = [by_sha256sum.replace("  ", " *"), by_find.replace("  ", "  ./"), "", f"{digits.upper()}  {name}"]
+    text = "\r\n".join(lines)
     write(folder, {"SHA256SUMS": text.encode()})
     with Server(folder) as server:
         lines = board.run(server)
@@ -429,16 +430,14 @@ def test_run_checks_again_and_again_with_jitter_and_installs(board, folder):
             updater = make(message=None)
             slept = []
             import otalink.updater as module
-            original = module._sleep
             async def sleep(seconds):
                 slept.append(seconds)
                 await asyncio.sleep(0)
                 if len(slept) == 21:
-                    task.cancel()
+                    raise asyncio.CancelledError
             module._sleep = sleep
-            task = asyncio.create_task(updater.run())
             try:
-                await task
+                await updater.run()
             except asyncio.CancelledError:
                 pass
             jitters = slept[0::2]
