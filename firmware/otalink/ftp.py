@@ -154,7 +154,7 @@ class FtpClient(FtpSession):
         except OtaError:
             code = 0
         except asyncio.CancelledError:
-            if not self._timed_out:
+            if self._stopped is None:
                 raise
             code = 0
         return self._refusal(line, code, text) if code >= 400 else self._broken(error)

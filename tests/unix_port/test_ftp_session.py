@@ -129,7 +129,7 @@ def test_a_server_that_wants_an_account_is_refused_clearly(run_client, answers):
     with ScriptedServer(**answers) as server:
         (line,) = run_client(server, "await attempt(client.connect())")
         assert line.startswith("ProtocolError FTP server 127.0.0.1:")
-        assert "did not expect a login with user and password alone: 332 account?" in line
+        assert "gave no fitting answer to a login with user and password alone: 332 account?" in line
 
 
 def test_a_server_that_will_be_ready_in_a_while_is_waited_for(run_client):
@@ -235,7 +235,7 @@ def test_every_stage_has_a_deadline(run_client, verb, call):
             print(error, error.errno == errno.ETIMEDOUT, time.ticks_diff(time.ticks_ms(), started) < 5000, sockets())
         """
         lines = run_client(server, body, timeout=0.6, stall=0.6)
-        assert lines == [f"FTP server 127.0.0.1:{server.port}: no answer within 0.6 s True True 0"]
+        assert lines == [f"FTP server 127.0.0.1:{server.port}: nothing came for 0.6 s: is the network up? True True 0"]
 
 
 @pytest.mark.parametrize("verb", ["BANNER", "SIZE"])
@@ -245,7 +245,7 @@ def test_a_reply_that_drips_hits_the_deadline(run_client, verb):
 
     with ScriptedServer(**{verb: drip}) as server:
         (line,) = run_client(server, "await attempt(client.size('f'))", timeout=0.6)
-        assert line.endswith("no answer within 0.6 s")
+        assert line.endswith("nothing came for 0.6 s: is the network up?")
 
 
 @pytest.mark.parametrize("verb", ["BANNER", "RETR"])
@@ -258,7 +258,7 @@ def test_preliminary_replies_without_end_hit_the_deadline(run_client, verb):
 
     with ScriptedServer({"f": b""}, **{verb: flood}) as server:
         (line,) = run_client(server, "await fetch('f')", timeout=0.6, stall=0.6)
-        assert line.endswith("no answer within 0.6 s")
+        assert line.endswith("nothing came for 0.6 s: is the network up?")
 
 
 # A server that closes
@@ -270,7 +270,9 @@ def test_a_server_that_closes_at_any_stage_is_a_transfer_error(run_client, verb,
     with ScriptedServer(**{verb: end}) as server:
         (line,) = run_client(server, "await attempt(client.noop())")
         assert line.startswith(f"TransferError FTP server 127.0.0.1:{server.port}: ")
-        assert line.endswith(("it closed the session without an answer", "the server broke the connection"))
+        assert line.endswith(
+            ("it closed the session without an answer: try again later", "the server broke the connection")
+        )
 
 
 def end_421(session, argument):
