@@ -738,7 +738,15 @@ def run_vboard(directory: Path, *, heap: str = DEFAULT_HEAP, size: int = DEFAULT
     # A name that stays the same from one run to the next.
     tty = directory / "tty"
 
+    # What the board prints before it has been announced comes after that.
+    early: list[bytes] | None = []
+    lock = threading.Lock()
+
     def show(data: bytes) -> None:
+        with lock:
+            if early is not None:
+                early.append(data)
+                return
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()
 
@@ -750,6 +758,10 @@ def run_vboard(directory: Path, *, heap: str = DEFAULT_HEAP, size: int = DEFAULT
             tty.symlink_to(board.pty)
             print(f"Connect to it with: mpremote connect {tty}")
             print("It ends with Ctrl-C, and keeps its flash.", flush=True)
+            with lock:
+                sys.stdout.buffer.write(b"".join(early))
+                sys.stdout.buffer.flush()
+                early = None
             ended.wait()
     finally:
         tty.unlink(missing_ok=True)
