@@ -85,8 +85,8 @@ def test_a_refusal_at_any_stage_is_an_ftp_error_with_its_code_and_the_client_is_
     if verb == "PASV":
         answers["EPSV"] = "500 what?"
     with ScriptedServer({"f": b"12345"}, **answers) as server:
-        again = f"await attempt({call})\nclient.close()\n"
-        lines = run_client(server, "import io\n" + again * 2 * len(CODES))
+        again = f"await attempt({call})\nclient.close()\nclient = make_client()\n"
+        lines = run_client(server, "import io\nglobal client\n" + again * 2 * len(CODES))
         address = f"FTP server 127.0.0.1:{server.port}"
         assert lines[::2] == [f"FtpError {code} {address} {said}: {code} no *** reason" for code in CODES]
         assert all(line.startswith("gave ") for line in lines[1::2])
