@@ -10,7 +10,8 @@ from otalink.ftp_reply import LineSplitter
 from otalink.plain import SUMS, is_ordinary, parse_sums_line, select, target_path
 from otalink.plan import check_folders
 
-_SUMS_MAX = 65536
+# Some 400 files: more than that, no board can hold in its head.
+_SUMS_MAX = 32768
 
 
 class FolderRelease:

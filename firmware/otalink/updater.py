@@ -151,10 +151,10 @@ class Updater:
         return True
 
     async def _check(self):
-        from otalink.folder import offered as offered_by
-
         installed = self.installed()
         async with self._client() as client:
+            from otalink.folder import offered as offered_by
+
             await client.cwd(self.config.folder)
             release = await offered_by(client, self.config.name)
         if release is None:
@@ -174,6 +174,7 @@ class Updater:
         return release
 
     async def _download(self, release, progress):
+        gc.collect()
         from otalink.download import Download
 
         flash = self._flash()
@@ -221,8 +222,11 @@ class Updater:
                 self._say(f"this board cannot restart by {restart}: restart it by hand")
 
     def _client(self):
+        # The parts of otalink that are loaded here should find the heap in one piece.
+        gc.collect()
         from otalink.ftp import FtpClient
 
+        gc.collect()
         settings = self.config
         return FtpClient(
             settings.host, settings.port, settings.user, settings.password, settings.timeout, settings.stall

@@ -144,9 +144,12 @@ class Server:
         class Data(DTPHandler):
             ac_out_buffer_size = 4096
             moved = 0
+            is_cut = False
 
             def send(self, data):
-                cut = outer._cuts[0] if outer._cuts and self._name() != "SHA256SUMS" else None
+                if self.is_cut:
+                    return 0
+                cut = outer._cuts[0] if outer._cuts and self._name() not in (None, "SHA256SUMS") else None
                 if cut is not None:
                     data = data[: max(1, cut - self.moved)]
                 sent = super().send(data)
@@ -158,7 +161,8 @@ class Server:
                         outer._during(name, outer.sent[name])
                     if cut is not None and self.moved >= cut:
                         outer._cuts.pop(0)
-                        self.cmd_channel.close()
+                        self.is_cut = True
+                        self.ioloop.call_later(0, self.cmd_channel.close)
                 return sent
 
             def _name(self):
