@@ -338,6 +338,11 @@ def test_a_host_without_an_address_is_said_with_the_reason(run_client):
         assert lines[0].endswith("its name cannot be looked up: is it right, is the network up?")
 
 
+def test_a_host_by_name_is_found_and_its_data_connections_too(run_client):
+    with ScriptedServer({"f": b"12345"}) as server:
+        assert run_client(server, "await attempt(client.nlst())", host="localhost") == ["gave ['f']"]
+
+
 # Replies that nothing had asked for
 
 
