@@ -102,7 +102,11 @@ class Header:
             fields = rest.split(" ", 4)
             if kind != "file" or len(fields) != 5:
                 raise ReleaseError(f"header: a line that is not understood: {kind[:40]}")
-            digest, size, _stored_size, _encoding, path = fields
+            digest, size, stored_size, encoding, path = fields
+            if encoding != "raw" or stored_size != size:
+                raise ReleaseError(
+                    f"header: {path[:40]} is stored in a way that is not known here: update otalink first"
+                )
             try:
                 check_digest(digest)
                 check_path(path)
