@@ -739,12 +739,13 @@ def run_vboard(directory: Path, *, heap: str = DEFAULT_HEAP, size: int = DEFAULT
     tty = directory / "tty"
 
     # What the board prints before it has been announced comes after that.
-    early: list[bytes] | None = []
+    early: list[bytes] = []
+    announced = threading.Event()
     lock = threading.Lock()
 
     def show(data: bytes) -> None:
         with lock:
-            if early is not None:
+            if not announced.is_set():
                 early.append(data)
                 return
         sys.stdout.buffer.write(data)
@@ -761,7 +762,7 @@ def run_vboard(directory: Path, *, heap: str = DEFAULT_HEAP, size: int = DEFAULT
             with lock:
                 sys.stdout.buffer.write(b"".join(early))
                 sys.stdout.buffer.flush()
-                early = None
+                announced.set()
             ended.wait()
     finally:
         tty.unlink(missing_ok=True)
