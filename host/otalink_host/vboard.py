@@ -764,7 +764,7 @@ def run_vboard(directory: Path, *, heap: str = DEFAULT_HEAP, size: int = DEFAULT
                 sys.stdout.buffer.flush()
                 announced.set()
             ended.wait()
+            tty.unlink(missing_ok=True)  # here, where the directory is ours: another board's name may stand there
     finally:
-        tty.unlink(missing_ok=True)
         for number, handler in handlers.items():
             signal.signal(number, handler)
