@@ -104,9 +104,7 @@ class Header:
                 raise ReleaseError(f"header: a line that is not understood: {kind[:40]}")
             digest, size, stored_size, encoding, path = fields
             if encoding != "raw" or stored_size != size:
-                raise ReleaseError(
-                    f"header: {path[:40]} is stored in a way that is not known here: update otalink first"
-                )
+                raise ReleaseError(f"header: {path[:40]} is stored in an unknown way: update otalink first")
             try:
                 check_digest(digest)
                 check_path(path)

@@ -1,11 +1,20 @@
 """Rules that hold for whatever comes: headers, SHA256SUMS, plans."""
 
+import ast
 import contextlib
+import inspect
 from io import BytesIO
+from types import ModuleType
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import otalink.errors
+import otalink.plain
+import otalink.plan
+import otalink.release
+import otalink.version
 from otalink.errors import ReleaseError
 from otalink.plain import format_sums_line, parse_sums_line
 from otalink.plan import REMOVE, WANT, check_folders, parents, steps
@@ -124,3 +133,17 @@ def test_any_name_is_a_release_name_or_a_value_error(text: str) -> None:
 def test_the_highest_version_is_chosen(found: set[tuple[int, ...]]) -> None:
     filenames = [f"app_{format_version(version)}.py" for version in found]
     assert choose(filenames, "app")[1] == max(found)
+
+
+PURE = [otalink.errors, otalink.version, otalink.release, otalink.plain, otalink.plan]
+
+
+@pytest.mark.parametrize("module", PURE, ids=lambda module: module.__name__)
+def test_a_pure_file_imports_nothing_but_pure_files_and_opens_none(module: ModuleType) -> None:
+    tree = ast.parse(inspect.getsource(module))
+    pure = {each.__name__ for each in PURE}
+    for node in ast.walk(tree):
+        assert not isinstance(node, ast.Import)
+        if isinstance(node, ast.ImportFrom):
+            assert node.module in pure
+        assert not (isinstance(node, ast.Name) and node.id in ("open", "__import__"))
