@@ -33,36 +33,39 @@ _INTEGERS = ("port", "buffer", "attempts")
 
 
 class Config:
-    """Settings as attributes, named as the keys of `/otalink.json`.
+    """Settings as attributes, named as the keys of `/otalink.json`. It has no methods: see phase.py.
 
     `unknown` lists keys that this version of otalink does not know: a newer one may have written them.
     """
 
-    def __init__(self, values):
-        """`values` is what the JSON holds. Raises ValueError with the key and what it may be."""
-        if not isinstance(values, dict):
-            raise ValueError('the settings must be a JSON object, as in {"name": "thermostat"}')
-        self.unknown = sorted(key for key in values if key not in _NUMBERS and key not in _TEXTS)
-        for key, (default, smallest, largest) in _NUMBERS.items():
-            value = values.get(key, default)
-            kind = (int,) if key in _INTEGERS else (int, float)
-            if not isinstance(value, kind) or isinstance(value, bool) or not smallest <= value <= largest:
-                raise ValueError(f"{key} must be a number from {smallest} to {largest}, not {value!r}")
-            setattr(self, key, value)
-        for key, default in _TEXTS.items():
-            value = values.get(key, default)
-            if value is None:
-                raise ValueError(f"{key} is missing")
-            if not isinstance(value, str) or not value:
-                raise ValueError(f"{key} must be text")
-            if any(c < " " for c in value):
-                raise ValueError(f"{key} must not hold line ends or other control characters")
-            setattr(self, key, value)
-        check_name(self.name)
-        if self.policy not in POLICIES:
-            raise ValueError(f"policy must be newer or differs, not {self.policy!r}")
-        if self.restart not in RESTARTS:
-            raise ValueError(f"restart must be reset, soft or none, not {self.restart!r}")
+
+def configure(values):
+    """The Config of `values`, which is what the JSON holds. Raises ValueError with the key and what it may be."""
+    config = Config()
+    if not isinstance(values, dict):
+        raise ValueError('the settings must be a JSON object, as in {"name": "thermostat"}')
+    config.unknown = sorted(key for key in values if key not in _NUMBERS and key not in _TEXTS)
+    for key, (default, smallest, largest) in _NUMBERS.items():
+        value = values.get(key, default)
+        kind = (int,) if key in _INTEGERS else (int, float)
+        if not isinstance(value, kind) or isinstance(value, bool) or not smallest <= value <= largest:
+            raise ValueError(f"{key} must be a number from {smallest} to {largest}, not {value!r}")
+        setattr(config, key, value)
+    for key, default in _TEXTS.items():
+        value = values.get(key, default)
+        if value is None:
+            raise ValueError(f"{key} is missing")
+        if not isinstance(value, str) or not value:
+            raise ValueError(f"{key} must be text")
+        if any(c < " " for c in value):
+            raise ValueError(f"{key} must not hold line ends or other control characters")
+        setattr(config, key, value)
+    check_name(config.name)
+    if config.policy not in POLICIES:
+        raise ValueError(f"policy must be newer or differs, not {config.policy!r}")
+    if config.restart not in RESTARTS:
+        raise ValueError(f"restart must be reset, soft or none, not {config.restart!r}")
+    return config
 
 
 def load(path=PATH):
@@ -75,6 +78,6 @@ def load(path=PATH):
     except ValueError:
         raise ValueError(f"{path} is no JSON: check its commas, quotes and braces")
     try:
-        return Config(values)
+        return configure(values)
     except ValueError as error:
         raise ValueError(f"{path}: {error}")

@@ -4,118 +4,94 @@ import asyncio
 import hashlib
 from binascii import hexlify
 
-from otalink.errors import FolderChangedError, FtpError, InstallError, ReleaseError, ResumeError, TransferError
+from otalink.errors import FolderChangedError, FtpError, ReleaseError, ResumeError, TransferError
+from otalink.ftp import FtpClient
+from otalink.phase import call, run
+from otalink.staging import StagedFile, digest_of, size_of
 
-_UNKNOWN = "0" * 64
 _RETRY_DELAY_MAX = 60
 
 
-class Download:
-    """One download of `release` through `client` to `flash` (an Installation).
+async def download(config, release, wanted, staged, buffer, root, progress, say):
+    """Stages `wanted`, those of the release's files that the flash lacks. Gives the bytes of files that came.
 
-    `config` has attempts and retry_delay; `progress(done, total)` is called, in bytes, at each new percent; `say(line)`
-    takes what happens. `staged` counts the files that are staged in the end, `received` the bytes of files that came.
+    What becomes known of a file is put into it. `progress(done, total)` is called, in bytes, at each new percent;
+    `say(line)` takes what happens. FolderChangedError: the folder changed meanwhile. After a TransferError what is
+    whole stays staged, and the next download uses it.
     """
+    async with FtpClient(
+        config.host, config.port, config.user, config.password, config.timeout, config.stall
+    ) as client:
+        await client.cwd(config.folder)
+        return await _Download(client, config, release, staged, buffer, root + "/", progress, say).run(wanted)
 
-    def __init__(self, release, client, flash, buffer, config, progress, say):
-        self._release = release
+
+class _Download:
+    def __init__(self, client, config, release, staged, buffer, root, progress, say):
         self._client = client
-        self._flash = flash
-        self._buffer = buffer
         self._config = config
+        self._release = release
+        self._staged = staged
+        self._buffer = buffer
+        self._root = root
         self._progress = progress
         self._say = say
         self._done = 0
         self._total = 0
         self._percent = -1
-        self.staged = 0
-        self.received = 0
+        self._received = 0
 
-    async def run(self):
-        """Stages everything that the flash lacks. Raises FolderChangedError when the folder changed meanwhile.
-
-        After a TransferError what is whole stays staged, and the next download uses it; after a ReleaseError or an
-        InstallError nothing is left.
-        """
-        release, flash = self._release, self._flash
-        try:
-            await release.read_files(self._client, self._buffer)
-            for line in release.messages:
-                self._say(line)
-            flash.begin([file[0] for file in release.files])
-            wanted = await self._compare()
-            flash.check_space([(file[0], file[3] or 0) for file in wanted])
-            self._record()
-            for file in wanted:
-                await self._bring(file)
-            await self._refuse_change()
-            for file in release.files:
-                file[3] = flash.staged_size(file[0])
-            self._record()
-        except (ReleaseError, InstallError):
-            flash.discard()
-            raise
+    async def run(self, wanted):
+        asked = False
+        for file in wanted:
+            if file[3] is None:
+                asked = True
+                try:
+                    file[3] = await self._client.size(file[1])
+                except FtpError as error:
+                    if error.code != 550:
+                        raise
+                    raise TransferError(f"{file[1]} belongs to the release and is not on the server: publish it again")
+            self._total += file[3] or size_of(self._root, file[0]) or 0
+        if asked:
+            # What the listing told has been checked before.
+            call(
+                "space.check_space",
+                self._root,
+                [file[0] for file in self._release.files],
+                [(file[0], file[3] or 0) for file in wanted],
+            )
+        self._report(0)
+        for file in wanted:
+            await self._bring(file)
+        await self._refuse_change()
         if self._percent < 100:
             self._progress(self._total, self._total)
-
-    async def _compare(self):
-        # The files that have to be fetched, with their sizes where the server tells them.
-        wanted = []
-        for file in self._release.files:
-            path, filename, digest, size = file
-            if digest is not None and await self._flash.digest(path) == digest:
-                self._flash.unstage(path)
-                continue
-            if await self._flash.take_staged(path, digest):
-                self.staged += 1
-                continue
-            if size is None:
-                file[3] = size = await self._size(filename)
-            self._total += size or self._flash.size(path) or 0
-            wanted.append(file)
-        self._report(0)
-        return wanted
-
-    async def _size(self, filename):
-        try:
-            return await self._client.size(filename)
-        except FtpError as error:
-            if error.code != 550:
-                raise
-            raise TransferError(f"{filename} belongs to the release and is not on the server: publish it again")
-
-    def _record(self):
-        release = self._release
-        self._flash.record(
-            release.name,
-            release.version,
-            [(path, digest or _UNKNOWN, size or 0) for path, _, digest, size in release.files],
-        )
+        return self._received
 
     async def _bring(self, file):
         path, filename, digest, size = file
         if digest is None and await self._is_equal(file):
             self._say(f"{path}: unchanged")
             return
-        staged = self._flash.stage(path)
+        target = StagedFile(self._buffer, self._root, path, self._staged)
         try:
-            await self._fetch(filename, staged, size)
-            file[2] = await staged.finish(size, digest)
+            await self._fetch(filename, target, size)
+            file[2] = await target.finish(size, digest)
         except ReleaseError as error:
-            staged.close()
+            target.close()
             await self._refuse_change()
             raise ReleaseError(f"{error}: publish {filename} again")
         finally:
-            staged.close()
-        self.staged += 1
-        self._say(f"{path}: {staged.written} bytes")
+            target.close()
+        self._say(f"{path}: {target.written} bytes")
 
     async def _is_equal(self, file):
         # Nothing says what the file must be: it is fetched to be compared, and not written if the flash has the same.
         # A file of another size need not be compared.
         path, filename, _, size = file
-        here = await self._flash.digest(path)
-        if here is None or size not in (None, self._flash.size(path)):
+        here = await digest_of(self._root, path, self._buffer)
+        if here is None or size not in (None, size_of(self._root, path)):
             return False
         came = _Digest()
         await self._fetch(filename, came, size)
@@ -129,7 +105,7 @@ class Download:
         # Moves one file into `target`; a broken connection goes on behind the bytes that it has.
         def sink(view):
             target.write(view)
-            self.received += len(view)
+            self._received += len(view)
             self._report(len(view))
 
         failures = 0
@@ -160,7 +136,9 @@ class Download:
             await asyncio.sleep(delay)
 
     async def _refuse_change(self):
-        if await self._release.changed(self._client, self._buffer):
+        release = self._release
+        mark = await run("fingerprint.look", self._client, release.name, release.versioned, self._buffer)
+        if mark != release.fingerprint:
             raise FolderChangedError("the folder on the server changed during the download")
 
     def _report(self, size):

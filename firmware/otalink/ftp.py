@@ -11,26 +11,12 @@ Rules that it keeps:
 import asyncio
 from time import ticks_diff, ticks_ms
 
-from otalink.errors import FtpError, OtaError, ProtocolError, ResumeError
-from otalink.ftp_reply import (
-    LineSplitter,
-    check_argument,
-    parse_epsv,
-    parse_mdtm,
-    parse_mlsd_line,
-    parse_nlst_line,
-    parse_pasv,
-    parse_size,
-)
+from otalink.errors import OtaError, ResumeError
+from otalink.ftp_reply import check_argument, parse_epsv, parse_pasv, parse_size
 from otalink.ftp_session import FtpSession, connect_socket, explain
 
 # A transfer that never waits for the network must still let the application run: at the least this often.
 _YIELD_MS = 10
-# A listing without end stops here.
-_LISTING_MAX = 131072
-_ENTRIES_MAX = 500
-# How often a full connection is tried again.
-_FULL_MS = 5
 # The server's word on a broken data connection is worth a short wait, no more.
 _LAST_WORD_MS = 2000
 
@@ -59,19 +45,31 @@ class FtpClient(FtpSession):
 
     async def mdtm(self, path):
         """The time at which a file changed, as YYYYMMDDHHMMSS in UTC, or None when the server cannot tell."""
+        from otalink.ftp_listing import mdtm
+
         check_argument(path)
-        return await self._run(self._mdtm, path)
+        return await self._run(mdtm, self, path)
 
     async def nlst(self):
         """The names in the current folder, as a list; folders' names too, which NLST cannot tell apart."""
-        return await self._run(self._nlst)
+        from otalink.ftp_listing import nlst
+
+        return await self._run(nlst, self)
 
     async def mlsd(self):
-        """The current folder as a list of (name, type, size, modify); see ftp_reply.parse_mlsd_line.
+        """The current folder as a list of (name, type, size, modify); see ftp_facts.parse_mlsd_line.
 
         FtpError when the server lacks MLSD (code 500 to 504): `nlst` is what is left.
         """
-        return await self._run(self._mlsd)
+        from otalink.ftp_listing import mlsd
+
+        return await self._run(mlsd, self)
+
+    async def rows(self, command, take):
+        """Hands each line of a listing to `take` as it came, as bytes; `command` is MLSD or NLST."""
+        from otalink.ftp_listing import rows
+
+        return await self._run(rows, self, command, take)
 
     async def retrieve(self, path, buffer, sink, offset=0, size=None):
         """Fetches a file from byte `offset` on: `sink(view)` takes it piece by piece. Returns the bytes it took.
@@ -87,8 +85,10 @@ class FtpClient(FtpSession):
 
     async def store(self, path, source, buffer):
         """Sends what `source.readinto(buffer)` gives until it gives 0, as the file `path`. Returns its bytes."""
+        from otalink.ftp_store import store
+
         check_argument(path)
-        return await self._run(self._store, path, source, buffer)
+        return await self._run(store, self, path, source, buffer)
 
     async def _cwd(self, folder):
         await self._command("CWD " + folder)
@@ -97,10 +97,6 @@ class FtpClient(FtpSession):
     async def _size(self, path):
         code, text = await self._command("SIZE " + path, (2, 5))
         return parse_size(text) if self._can_tell("SIZE " + path, code, text) else None
-
-    async def _mdtm(self, path):
-        code, text = await self._command("MDTM " + path, (2, 5))
-        return parse_mdtm(text) if self._can_tell("MDTM " + path, code, text) else None
 
     def _can_tell(self, line, code, text):
         # 500 to 504: the server does not have the command at all (RFC 959 section 4.2.2).
@@ -225,81 +221,3 @@ class FtpClient(FtpSession):
         if got < skip:
             raise ResumeError(f"{path} has {got} bytes on the server, and {offset} are here: it was replaced")
         return got - skip
-
-    async def _store(self, path, source, buffer):
-        await self._open_data()
-        line = "STOR " + path
-        final = await self._start(line)
-        data = self._data
-        view = memoryview(buffer)
-        sent = 0
-        while True:
-            size = source.readinto(buffer)
-            if not size:
-                break
-            # From here on, and after every piece: neither a slow source nor a slow reader is a stall.
-            self._arm(self._stall_ms)
-            start = 0
-            while start < size:
-                try:
-                    n = data.write(view[start:size])
-                except OSError as error:
-                    raise await self._broken_data(line, error)
-                if n:
-                    start += n
-                    self._arm(self._stall_ms)
-                await asyncio.sleep_ms(0 if n else _FULL_MS)
-            sent += size
-        await self._finish(line, final)
-        size = await self._size(path)
-        if size is not None and size != sent:
-            raise self._failure(f"{path} has {size} bytes there although {sent} were sent")
-        return sent
-
-    async def _listing(self, line, parse):
-        # What `parse` makes of the lines of a listing, None left out.
-        await self._open_data()
-        try:
-            final = await self._start(line)
-        except FtpError:
-            # A server that lacks the command, or calls an empty folder an error: the session goes on.
-            self._data.close()
-            self._data = None
-            raise
-        splitter = LineSplitter()
-        entries = []
-        total = 0
-
-        def take(view):
-            nonlocal total
-            total += len(view)
-            for row in splitter.feed(view):
-                add(row)
-            if total > _LISTING_MAX:
-                raise ProtocolError(f"the server sent a listing of over {_LISTING_MAX} bytes: empty the folder")
-
-        def add(row):
-            entry = parse(row)
-            if entry is not None:
-                if len(entries) == _ENTRIES_MAX:
-                    raise ProtocolError(f"the folder holds over {_ENTRIES_MAX} names: move some to another")
-                entries.append(entry)
-
-        await self._receive(line, bytearray(512), take, 0, None)
-        await self._finish(line, final)
-        rest = splitter.end()
-        if rest:
-            add(rest)
-        return entries
-
-    async def _nlst(self):
-        try:
-            return await self._listing("NLST", parse_nlst_line)
-        except FtpError as error:
-            # What several servers say of a folder with nothing in it: a plain refusal, not the end of a transfer.
-            if error.code not in (450, 550) or self._data is not None:
-                raise
-            return []
-
-    async def _mlsd(self):
-        return await self._listing("MLSD", parse_mlsd_line)

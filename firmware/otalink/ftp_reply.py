@@ -1,4 +1,4 @@
-"""What an FTP server says: replies, addresses of data connections, listings. Pure: no sockets, no clock.
+"""What an FTP server says: replies and the addresses of data connections. Pure: no sockets, no clock.
 
 A server is not trusted: every line, reply and listing is bounded, and what breaks the bounds or the grammar is a
 ProtocolError.
@@ -15,11 +15,11 @@ TEXT_MAX = 512
 class LineSplitter:
     """Cuts a stream of bytes into lines. A line over `limit` bytes is a ProtocolError."""
 
-    def __init__(self, limit=LINE_MAX):
+    def __init__(self, limit: int = LINE_MAX) -> None:
         self._limit = limit
         self._rest = b""
 
-    def feed(self, data):
+    def feed(self, data: bytes | bytearray | memoryview) -> list[bytes]:
         """The lines that `data` (bytes or a memoryview, copied) completes, without their line ends, as a list."""
         lines = (self._rest + bytes(data)).split(b"\n")
         self._rest = lines.pop()
@@ -28,16 +28,16 @@ class LineSplitter:
         self._check(self._rest)
         return [line.rstrip(b"\r") for line in lines]
 
-    def has_part(self):
+    def has_part(self) -> bool:
         """True in the middle of a line."""
         return bool(self._rest)
 
-    def end(self):
+    def end(self) -> bytes | None:
         """The last line, when the stream ended without a line end behind it; else None."""
         rest, self._rest = self._rest, b""
         return rest.rstrip(b"\r") or None
 
-    def _check(self, line):
+    def _check(self, line: bytes) -> None:
         if len(line) > self._limit:
             raise ProtocolError(f"the server sent a line of over {self._limit} bytes")
 
@@ -49,27 +49,27 @@ class ReplyParser:
     Of a long one, what comes after TEXT_MAX bytes is left out, but for the last line.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._lines = LineSplitter()
-        self._replies = []
-        self._code = None
-        self._text = []
+        self._replies: list[tuple[int, str]] = []
+        self._code: bytes | None = None
+        self._text: list[str] = []
         self._size = 0
 
-    def feed(self, data):
+    def feed(self, data: bytes | bytearray | memoryview) -> None:
         """Takes what the server sent. Raises ProtocolError when it is no reply, or one without end."""
         for line in self._lines.feed(data):
             self._line(line)
 
-    def next(self):
+    def next(self) -> tuple[int, str] | None:
         """The next reply that is complete, as (code, text), or None."""
         return self._replies.pop(0) if self._replies else None
 
-    def is_idle(self):
+    def is_idle(self) -> bool:
         """True when there is neither a reply nor a part of one: what comes next answers the next command."""
         return not self._replies and self._code is None and not self._lines.has_part()
 
-    def _line(self, line):
+    def _line(self, line: bytes) -> None:
         code = line[:3]
         coded = len(code) == 3 and code.isdigit() and line[3:4] in (b" ", b"-", b"")
         if self._code is None:
@@ -88,7 +88,7 @@ class ReplyParser:
             self._code = None
 
 
-def text_of(line):
+def text_of(line: bytes) -> str:
     """`line` as text; where it is not UTF-8, its bytes beyond ASCII as "?"."""
     try:
         return bytes(line).decode()
@@ -96,13 +96,13 @@ def text_of(line):
         return "".join(chr(byte) if byte < 128 else "?" for byte in line)
 
 
-def check_argument(text):
+def check_argument(text: str) -> None:
     """Raises ValueError when `text` would end the command that it is put into, and begin another."""
     if "\r" in text or "\n" in text or "\0" in text:
         raise ValueError("a path, name or password cannot hold CR, LF or NUL")  # not which: no password is shown
 
 
-def parse_epsv(text):
+def parse_epsv(text: str) -> int:
     """The port in the text of a 229 reply, "(|||6446|)" (RFC 2428 section 3). Raises ProtocolError."""
     inner = text[text.find("(") + 1 :]
     # The separator may be any character; an address before the port is left out, as in parse_pasv.
@@ -112,7 +112,7 @@ def parse_epsv(text):
     return _port(parts[3], text)
 
 
-def parse_pasv(text):
+def parse_pasv(text: str) -> int:
     """The port in the text of a 227 reply, "(h1,h2,h3,h4,p1,p2)", with or without the parentheses.
 
     The address in it is left out on purpose: it may be 0.0.0.0, a private one behind a router, or a third party's;
@@ -120,69 +120,26 @@ def parse_pasv(text):
     """
     for piece in "".join(c if c in "0123456789," else " " for c in text).split():
         fields = piece.strip(",").split(",")
-        if len(fields) == 6 and all(_is_number(field, 3) and int(field) < 256 for field in fields):
+        if len(fields) == 6 and all(is_number(field, 3) and int(field) < 256 for field in fields):
             return _port(str(int(fields[4]) * 256 + int(fields[5])), text)
     raise ProtocolError(f"the server's answer to PASV holds no port: {text[:80]!r}")
 
 
-def _port(digits, text):
-    if not _is_number(digits, 5) or not 0 < int(digits) < 65536:
+def _port(digits: str, text: str) -> int:
+    if not is_number(digits, 5) or not 0 < int(digits) < 65536:
         raise ProtocolError(f"the server names an impossible port: {text[:80]!r}")
     return int(digits)
 
 
-def parse_size(text):
+def parse_size(text: str) -> int:
     """The bytes that the text of a 213 reply to SIZE names (RFC 3659 section 4). Raises ProtocolError."""
     digits = text.strip()
-    if not _is_number(digits, 12):
+    if not is_number(digits, 12):
         raise ProtocolError(f"the server's answer to SIZE is no number: {text[:80]!r}")
     return int(digits)
 
 
-def parse_mdtm(text):
-    """The time in the text of a 213 reply to MDTM (RFC 3659 section 3), as its digits YYYYMMDDHHMMSS, UTC."""
-    digits = text.strip()[:14]
-    if len(digits) != 14 or not _is_number(digits, 14):
-        raise ProtocolError(f"the server's answer to MDTM is no time: {text[:80]!r}")
-    return digits
-
-
-def parse_mlsd_line(line):
-    """One line of MLSD (RFC 3659 section 7.2, bytes) as (name, type, size, modify); None where parse_nlst_line has it.
-
-    `type` is lower case, such as "file" or "dir"; `size` an int or None; `modify` text or "". Raises ProtocolError.
-    """
-    if not line:
-        return None
-    facts, _, path = line.partition(b" ")
-    if not path or (facts and facts[-1:] != b";"):
-        raise ProtocolError(f"the server sent a listing that is not understood: {text_of(line[:80])!r}")
-    name = parse_nlst_line(path)
-    if name is None:
-        return None
-    kind, size, modify = "file", None, ""
-    for fact in text_of(facts).split(";"):
-        key, _, value = fact.partition("=")
-        key = key.lower()
-        if key == "type":
-            kind = value.lower()
-        elif key == "size" and _is_number(value, 12):
-            size = int(value)
-        elif key == "modify":
-            modify = value
-    return name, kind, size, modify
-
-
-def parse_nlst_line(line):
-    """The name in one line of NLST (bytes), of which some servers send the whole path.
-
-    None for `.`, `..`, no name at all, and a name that no command can carry.
-    """
-    text = text_of(line)
-    name = text[text.rfind("/") + 1 :]
-    return None if name in ("", ".", "..") or "\r" in name or "\0" in name else name
-
-
-def _is_number(text, digits_max):
+def is_number(text: str, digits_max: int) -> bool:
+    """True when `text` is a decimal number of at most so many digits."""
     # Not isdigit(): CPython's takes digits of every script.
     return 0 < len(text) <= digits_max and all("0" <= c <= "9" for c in text)

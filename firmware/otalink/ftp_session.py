@@ -17,6 +17,7 @@ from time import ticks_add, ticks_diff, ticks_ms
 
 from otalink.errors import FtpError, OtaError, ProtocolError, TransferError
 from otalink.ftp_reply import ReplyParser, check_argument
+from otalink.phase import start
 
 # How long the watch task sleeps at the most: how late it can notice a deadline.
 _WATCH_MS = 100
@@ -135,7 +136,7 @@ class FtpSession:
         self._task = asyncio.current_task()
         watch = logged_in = in_step = None
         try:
-            watch = asyncio.create_task(self._watch())
+            watch = start(self._watch())
             if self._session is None:
                 await self._log_in()
                 self._answered = False

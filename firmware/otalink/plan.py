@@ -1,6 +1,7 @@
 """What an update has to do: installed files against offered ones. Pure; both sorted, one pass, constant memory."""
 
 from otalink.errors import ReleaseError
+from otalink.layout import parents
 
 WANT = "want"
 REMOVE = "remove"
@@ -27,13 +28,7 @@ def steps(installed, offered):
         old = next(installed, None)
 
 
-def parents(path):
-    """The folders that `path` lies in, the outermost first: "a/b/c.py" has ["a", "a/b"]."""
-    parts = path.split("/")
-    return ["/".join(parts[:i]) for i in range(1, len(parts))]
-
-
-def check_folders(paths):
+def check_folders(paths: list[str]) -> None:
     """Raises ReleaseError when one of the sorted `paths` is a file in one place and a folder in another."""
     for path in paths:
         for folder in parents(path):
@@ -41,6 +36,6 @@ def check_folders(paths):
                 raise ReleaseError(f"{folder} is both a file and a folder of the release")
 
 
-def hidden_by(path):
+def hidden_by(path: str) -> str | None:
     """The path of the source file that would be imported in place of the compiled `path`, or None."""
     return path[:-3] + "py" if path.endswith(".mpy") else None

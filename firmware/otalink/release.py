@@ -6,51 +6,23 @@ gives one file after the other.
 """
 
 from otalink.errors import ReleaseError
+from otalink.paths import check_digest, check_path
 from otalink.version import check_name, format_version, parse_version
 
 MAGIC = "otalink"
 FORMAT = "1"
-# Suffixes of the files that an update keeps beside their targets.
-NEW_SUFFIX = ".ota-new"
-OLD_SUFFIX = ".ota-old"
-CONFIG_PATH = "otalink.json"
-STATE_FOLDER = ".otalink"
-INSTALLED = STATE_FOLDER + "/installed"
-# Bounds what a hostile header can make a board hold. littlefs allows 255 bytes a name, and a suffix is added.
-PATH_MAX = 240
+# Bounds what a hostile header can make a board hold.
 LINE_MAX = 512
 
 
-def check_path(path):
-    """Raises ValueError unless a release may name `path` (relative to the root of the flash, `/` between parts)."""
-    if not path or len(path.encode()) > PATH_MAX:
-        raise ValueError(f"path {path[:40]}: it must have 1 to {PATH_MAX} bytes")
-    for c in path:
-        if c < " " or c == "\x7f" or c == "\\":
-            raise ValueError(f"path {path!r}: control characters and backslashes are not allowed")
-    for part in path.split("/"):
-        if part in ("", ".", ".."):
-            raise ValueError(f"path {path}: it must be relative, without empty parts, . and ..")
-        if part.endswith((NEW_SUFFIX, OLD_SUFFIX)):
-            raise ValueError(f"path {path}: {NEW_SUFFIX} and {OLD_SUFFIX} are otalink's own")
-    if path in (CONFIG_PATH, STATE_FOLDER) or path.startswith(STATE_FOLDER + "/"):
-        raise ValueError(f"path {path}: /{CONFIG_PATH} and /{STATE_FOLDER} belong to the board")
-
-
-def check_digest(text):
-    """Raises ValueError unless `text` is a SHA-256 as 64 lower-case hexadecimal digits."""
-    if len(text) != 64 or not all("0" <= c <= "9" or "a" <= c <= "f" for c in text):
-        raise ValueError(f"{text[:70]}: a SHA-256 has 64 lower-case hexadecimal digits")
-
-
-def format_header(name, version, files):
-    """The lines of an unsigned header, as bytes with their line ends, one after the other.
+def format_header(name: str, version: tuple[int, int, int, int], files: list[tuple[str, str, int]]) -> list[bytes]:
+    """The lines of an unsigned header, as bytes with their line ends.
 
     `files` is a list of (path, digest, size), the digest as hexadecimal text and the size in bytes, in any order.
     Raises ValueError for a name, path or digest that no header may hold, or a path that comes twice.
     """
     check_name(name)
-    lines = [f"name {name}\n", f"version {format_version(version)}\n"]
+    lines = [f"name {name}\n".encode(), f"version {format_version(version)}\n".encode()]
     last = None
     for path, digest, size in sorted(files):
         check_path(path)
@@ -58,14 +30,13 @@ def format_header(name, version, files):
         if path == last:
             raise ValueError(f"path {path} comes twice")
         last = path
-        lines.append(f"file {digest} {size} {size} raw {path}\n")
-    length = sum(len(line.encode()) for line in lines) + len(f"{MAGIC} {FORMAT} \n")
+        lines.append(f"file {digest} {size} {size} raw {path}\n".encode())
+    length = sum(len(line) for line in lines) + len(f"{MAGIC} {FORMAT} \n")
     digits = 1
     while len(str(length + digits)) > digits:
         digits += 1
-    yield f"{MAGIC} {FORMAT} {length + digits}\n".encode()
-    for line in lines:
-        yield line.encode()
+    lines.insert(0, f"{MAGIC} {FORMAT} {length + digits}\n".encode())
+    return lines
 
 
 class Header:
@@ -115,13 +86,13 @@ class Header:
             last = path
             yield path, digest, _number(size, "size")
 
-    def _field(self, key):
+    def _field(self, key: str) -> str:
         found, _, value = self._line().partition(" ")
         if found != key:
             raise ReleaseError(f"header: {key} is missing")
         return value
 
-    def _line(self):
+    def _line(self) -> str:
         line = self._stream.readline(LINE_MAX)
         self._read += len(line)
         if line[-1:] != b"\n" or (self.length is not None and self._read > self.length):
@@ -132,7 +103,7 @@ class Header:
             raise ReleaseError("header: it is not UTF-8")
 
 
-def _number(text, what):
+def _number(text: str, what: str) -> int:
     if not text or len(text) > 10 or not all("0" <= c <= "9" for c in text):
         raise ReleaseError(f"header: {what} is no number: {text[:20]}")
     return int(text)

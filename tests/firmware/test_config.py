@@ -2,7 +2,7 @@
 
 from support import raised
 
-from otalink.config import Config, load
+from otalink.config import configure, load
 
 LEAST = {"name": "app", "host": "server"}
 
@@ -10,11 +10,11 @@ LEAST = {"name": "app", "host": "server"}
 def config(**changes):
     values = dict(LEAST)
     values.update(changes)
-    return Config(values)
+    return configure(values)
 
 
 def test_what_is_not_set_has_a_default():
-    settings = Config(LEAST)
+    settings = configure(LEAST)
     assert (settings.name, settings.host, settings.port, settings.folder) == ("app", "server", 21, "/")
     assert (settings.policy, settings.restart, settings.start_delay) == ("newer", "reset", 5)
     assert (settings.buffer, settings.attempts) == (4096, 5)
@@ -67,7 +67,7 @@ def test_the_password_is_in_no_message():
 
 def test_settings_that_are_no_object_are_refused():
     for values in ([], "text", 5, None):
-        assert "must be a JSON object" in str(raised(ValueError, Config, values))
+        assert "must be a JSON object" in str(raised(ValueError, configure, values))
 
 
 def test_a_file_that_is_not_there_is_named():

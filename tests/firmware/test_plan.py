@@ -3,7 +3,8 @@
 from support import raised
 
 from otalink.errors import ReleaseError
-from otalink.plan import REMOVE, WANT, check_folders, hidden_by, parents, steps
+from otalink.layout import parents
+from otalink.plan import REMOVE, WANT, check_folders, hidden_by, steps
 
 
 def files(*paths):

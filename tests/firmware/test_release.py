@@ -5,7 +5,8 @@ from io import BytesIO
 from support import raised
 
 from otalink.errors import ReleaseError
-from otalink.release import Header, check_digest, check_path, format_header
+from otalink.paths import check_digest, check_path
+from otalink.release import Header, format_header
 
 DIGEST = "0123456789abcdef" * 4
 FILES = [("app.py", DIGEST, 5), ("lib/a font.bin", DIGEST, 0), ("ä.py", DIGEST, 4000000000)]

@@ -6,15 +6,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from otalink.errors import ProtocolError
+from otalink.ftp_facts import parse_mdtm, parse_mlsd_line, parse_nlst_line
 from otalink.ftp_reply import (
     LINE_MAX,
     REPLY_MAX,
     LineSplitter,
     ReplyParser,
     parse_epsv,
-    parse_mdtm,
-    parse_mlsd_line,
-    parse_nlst_line,
     parse_pasv,
     parse_size,
     text_of,

@@ -1,0 +1,28 @@
+"""What a release may name: paths on the board, and SHA-256 digests. Pure."""
+
+from otalink.layout import CONFIG_PATH, NEW_SUFFIX, OLD_SUFFIX, STATE_FOLDER
+
+# Bounds what a hostile header can make a board hold. littlefs allows 255 bytes a name, and a suffix is added.
+PATH_MAX = 240
+
+
+def check_path(path: str) -> None:
+    """Raises ValueError unless a release may name `path` (relative to the root of the flash, `/` between parts)."""
+    if not path or len(path.encode()) > PATH_MAX:
+        raise ValueError(f"path {path[:40]}: it must have 1 to {PATH_MAX} bytes")
+    for c in path:
+        if c < " " or c == "\x7f" or c == "\\":
+            raise ValueError(f"path {path!r}: control characters and backslashes are not allowed")
+    for part in path.split("/"):
+        if part in ("", ".", ".."):
+            raise ValueError(f"path {path}: it must be relative, without empty parts, . and ..")
+        if part.endswith((NEW_SUFFIX, OLD_SUFFIX)):
+            raise ValueError(f"path {path}: {NEW_SUFFIX} and {OLD_SUFFIX} are otalink's own")
+    if path in (CONFIG_PATH, STATE_FOLDER) or path.startswith(STATE_FOLDER + "/"):
+        raise ValueError(f"path {path}: /{CONFIG_PATH} and /{STATE_FOLDER} belong to the board")
+
+
+def check_digest(text: str) -> None:
+    """Raises ValueError unless `text` is a SHA-256 as 64 lower-case hexadecimal digits."""
+    if len(text) != 64 or not all("0" <= c <= "9" or "a" <= c <= "f" for c in text):
+        raise ValueError(f"{text[:70]}: a SHA-256 has 64 lower-case hexadecimal digits")

@@ -1,0 +1,93 @@
+"""An update goes in phases, and a phase's code is in memory only while the phase lasts.
+
+All of otalink's updater would take some 70 KB of heap where pointers have 8 bytes; most boards have less to spare
+beside their application. So the updater calls each phase by its name here: its modules are imported, and forgotten when
+it is over. What a phase gives back must be data alone (tuples, lists, instances of classes without methods): one function or
+method that is kept keeps its whole module.
+
+Modules that were there before, such as those that the application imported itself, stay. `otalink.errors` is no part of
+any phase, so that its classes are the same all the time.
+"""
+
+import asyncio
+import gc
+import sys
+
+# What phases import. Whatever is not named here stays once it is there.
+_PARTS = (
+    "apply",
+    "board",
+    "check",
+    "config",
+    "download",
+    "fingerprint",
+    "folder",
+    "ftp",
+    "ftp_facts",
+    "ftp_listing",
+    "ftp_reply",
+    "ftp_session",
+    "ftp_store",
+    "install",
+    "layout",
+    "offer",
+    "paths",
+    "plain",
+    "plan",
+    "release",
+    "space",
+    "staging",
+    "sums",
+    "version",
+)
+
+
+def call(name, *arguments):
+    """Gives what a function of otalink gives, such as "config.load"; the modules that this imported are forgotten."""
+    there = set(sys.modules)
+    try:
+        return _find(name)(*arguments)
+    finally:
+        _forget(there)
+
+
+async def run(name, *arguments):
+    """`call` for a coroutine."""
+    there = set(sys.modules)
+    try:
+        return await _find(name)(*arguments)
+    finally:
+        _forget(there)
+        # A turn of the loop ends the tasks that were cancelled, and clears away what the phase has left on the stack.
+        await asyncio.sleep_ms(0)
+
+
+def start(coroutine):
+    """A task that lets go of its coroutine at its end: asyncio's queue may point to a task long after it has ended."""
+    return asyncio.create_task(_let_go([coroutine]))
+
+
+async def _let_go(holder):
+    try:
+        await holder.pop()
+    finally:
+        holder = None  # the handler takes the coroutine's place on the stack of this one
+
+
+def _find(name):
+    # What is loaded now should find the heap in one piece.
+    gc.collect()
+    module, _, function = name.partition(".")
+    return getattr(__import__("otalink." + module, None, None, (function,)), function)
+
+
+def _forget(there):
+    # Also what an import without enough memory left half done, which MicroPython would take for whole the next time.
+    package = sys.modules["otalink"]
+    for part in _PARTS:
+        name = "otalink." + part
+        if name in sys.modules and name not in there:
+            del sys.modules[name]
+            if part in package.__dict__:
+                delattr(package, part)
+    gc.collect()
