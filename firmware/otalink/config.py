@@ -35,7 +35,8 @@ _INTEGERS = ("port", "buffer", "attempts")
 class Config:
     """Settings as attributes, named as the keys of `/otalink.json`. It has no methods: see phase.py.
 
-    `unknown` lists keys that this version of otalink does not know: a newer one may have written them.
+    `server` has those that an FTP client takes. `unknown` lists keys that this version of otalink does not know: a
+    newer one may have written them.
     """
 
 
@@ -65,6 +66,7 @@ def configure(values):
         raise ValueError(f"policy must be newer or differs, not {config.policy!r}")
     if config.restart not in RESTARTS:
         raise ValueError(f"restart must be reset, soft or none, not {config.restart!r}")
+    config.server = config.host, config.port, config.user, config.password, config.timeout, config.stall
     return config
 
 

@@ -5,31 +5,33 @@ import hashlib
 from binascii import hexlify
 
 from otalink.errors import FolderChangedError, FtpError, ReleaseError, ResumeError, TransferError
-from otalink.ftp import FtpClient
+from otalink.ftp_session import FtpSession
 from otalink.phase import call, run
 from otalink.staging import StagedFile, digest_of, size_of
 
 _RETRY_DELAY_MAX = 60
 
 
-async def download(config, release, wanted, staged, buffer, root, progress, say):
+async def download(config, link, release, wanted, staged, buffer, root, progress, say):
     """Stages `wanted`, those of the release's files that the flash lacks. Gives the bytes of files that came.
 
     What becomes known of a file is put into it. `progress(done, total)` is called, in bytes, at each new percent;
-    `say(line)` takes what happens. FolderChangedError: the folder changed meanwhile. After a TransferError what is
-    whole stays staged, and the next download uses it.
+    `say(line)` takes what happens. The session is left in `link`. FolderChangedError: the folder changed meanwhile.
+    After a TransferError what is whole stays staged, and the next download uses it.
     """
-    async with FtpClient(
-        config.host, config.port, config.user, config.password, config.timeout, config.stall
-    ) as client:
+    async with FtpSession(*config.server) as client:
         await client.cwd(config.folder)
-        return await _Download(client, config, release, staged, buffer, root + "/", progress, say).run(wanted)
+        download = _Download(client, config, link, release, staged, buffer, root + "/", progress, say)
+        received = await download.run(wanted)
+        client.suspend(link)
+        return received
 
 
 class _Download:
-    def __init__(self, client, config, release, staged, buffer, root, progress, say):
+    def __init__(self, client, config, link, release, staged, buffer, root, progress, say):
         self._client = client
         self._config = config
+        self._link = link
         self._release = release
         self._staged = staged
         self._buffer = buffer
@@ -64,7 +66,6 @@ class _Download:
         self._report(0)
         for file in wanted:
             await self._bring(file)
-        await self._refuse_change()
         if self._percent < 100:
             self._progress(self._total, self._total)
         return self._received
@@ -137,8 +138,10 @@ class _Download:
 
     async def _refuse_change(self):
         release = self._release
-        mark = await run("fingerprint.look", self._client, release.name, release.versioned, self._buffer)
-        if mark != release.fingerprint:
+        self._client.suspend(self._link)
+        mark = await run("folder.look", self._config, self._link, release.versioned, self._buffer, True)
+        self._client.resume(self._link)
+        if mark != release.mark:
             raise FolderChangedError("the folder on the server changed during the download")
 
     def _report(self, size):

@@ -1,79 +1,130 @@
-"""A plain folder on a server (note 18's form of a release): which of its files belong to the release that it offers.
+"""A plain folder on a server (note 18's form of a release), as it comes: listing, SHA256SUMS, fingerprint.
 
-It fetches SHA256SUMS, never the files themselves.
+It knows no rule about releases but which names cannot matter; `offer.py` makes sense of what it brings. In the list
+`link` a session goes from phase to phase, see `FtpSession.suspend`.
 """
 
-from otalink.errors import FtpError, ProtocolError, ReleaseError, TransferError
-from otalink.fingerprint import fingerprint, name_of
-from otalink.ftp_facts import parse_mlsd_line
-from otalink.ftp_reply import LineSplitter
-from otalink.sums import SUMS, is_ordinary, parse_sums_line
+import hashlib
+
+from otalink.errors import FtpError, ProtocolError, ReleaseError
+from otalink.ftp import FtpClient
+from otalink.ftp_reply import LineSplitter, text_of
+
+# Some 400 files: more than that, no board can hold in its head.
+_SUMS_MAX = 32768
+_SUMS = "SHA256SUMS"
 
 
-async def read(client, name, versioned, listing, buffer, say):
-    """Learns which files belong to the release of `name` whose versioned file is `versioned`.
+async def enter(config, link):
+    """Logs in and lists the folder: gives (command, lines), those of MLSD, or of NLST where there is no MLSD."""
+    async with FtpClient(*config.server) as client:
+        await client.cwd(config.folder)
+        listing = await _list(client)
+        client.suspend(link)
+        return listing
 
-    Gives (files, fingerprint): a list of [filename, digest or None, size in bytes or None], and what tells whether the
-    folder has changed. Raises TransferError or ReleaseError.
+
+async def read(config, link, listing, versioned, buffer):
+    """Reads what there is about the files of the release whose versioned file is `versioned`, and says goodbye.
+
+    Gives (sums, files, mark): the lines of SHA256SUMS, None where there is none; (filename, size, is a folder) of each
+    file where the server tells only names and there is no SHA256SUMS; and the fingerprint, which `look` gives too.
     """
+    async with FtpClient(*config.server) as client:
+        client.resume(link)
+        sums = []
+        files = []
+        splitter = LineSplitter()
+
+        def take(view):
+            try:
+                sums.extend(splitter.feed(view))
+            except ProtocolError:
+                raise ReleaseError(f"{_SUMS} is no list of files: it has a line without end")
+
+        mark, has_sums = await _fingerprint(client, config.name, listing, versioned, buffer, take, files.append)
+        sums.append(splitter.end() or b"")
+        for number, (filename, size) in enumerate(files):
+            is_folder = type(size) is not int and await _is_folder(client, filename, size)
+            files[number] = filename, size, is_folder
+        return sums if has_sums else None, files, mark
+
+
+async def look(config, link, versioned, buffer, stay=False):
+    """The fingerprint of the folder now. Says goodbye unless it is to `stay`."""
+    async with FtpClient(*config.server) as client:
+        client.resume(link)
+        mark, _ = await _fingerprint(client, config.name, await _list(client), versioned, buffer)
+        if stay:
+            client.suspend(link)
+        return mark
+
+
+async def leave(config, link):
+    """Says goodbye."""
+    async with FtpClient(*config.server) as client:
+        client.resume(link)
+
+
+async def _list(client):
+    try:
+        return "MLSD", await client.rows("MLSD")
+    except FtpError as error:
+        if not 500 <= error.code <= 504:
+            raise
+    return "NLST", await client.rows("NLST")
+
+
+async def _fingerprint(client, name, listing, versioned, buffer, take=None, tell=None):
+    # A digest of all that matters, and whether there is a SHA256SUMS. `take` gets that, piece by piece. Where there is
+    # none and the server tells only names, `tell` gets (filename, size) for each; size is "" where it was refused.
     command, rows = listing
-    found = {}
-    sizes = {}
-    folders = []
-    splitter = LineSplitter()
-
-    def belongs(filename):
-        return filename == versioned or is_ordinary(filename, name)
-
-    def take(view):
-        try:
-            lines = splitter.feed(view)
-        except ProtocolError:
-            raise ReleaseError(f"{SUMS} is no list of files: it has a line without end")
-        for line in lines:
-            enter(line)
-
-    def enter(line):
-        entry = parse_sums_line(line)
-        if entry is not None and belongs(entry[0]):
-            filename, digest = entry
-            if filename in found:
-                raise ReleaseError(f"{SUMS} lists {filename} twice")
-            found[filename] = [filename, digest, sizes.get(filename)]
-
-    def told(filename, size):
-        sizes[filename] = size
-
+    # Where SHA256SUMS says what the files are, only its content and the application's versions count.
+    by_name, by_row = hashlib.sha256(), hashlib.sha256()
+    filenames = []
     has_sums = False
     for row in rows:
-        if name_of(command, row) == SUMS:
+        filename = text_of(row if command == "NLST" else row.partition(b" ")[2])
+        filename = filename[filename.rfind("/") + 1 :]
+        if filename == _SUMS:
             has_sums = True
-        elif command == "MLSD":
-            entry = parse_mlsd_line(row)
-            if entry is not None and entry[1] == "dir":
-                folders.append(entry[0])
-            elif entry is not None and entry[1] not in ("cdir", "pdir"):
-                sizes[entry[0]] = entry[2]
-    # First of all: what changes from here on will be seen at the end.
-    mark = await fingerprint(client, name, versioned, listing, buffer, take, told)
+            continue
+        if filename.startswith(name + "_"):
+            by_name.update(filename + "\n")
+            if filename != versioned:
+                continue
+        # Hidden files are uploads under way.
+        if filename[:1] not in ("", ".") and not filename.endswith(".ota") and b"type=dir;" not in row.lower():
+            by_row.update(row + b"\n")
+            filenames.append(filename)
     if has_sums:
-        enter(splitter.end() or b"")
-        if versioned not in found:
-            # Published files come first, the versioned one last: somebody is at it.
-            raise TransferError(f"{SUMS} does not list {versioned}: the folder is being published, or left half done")
-        return list(found.values()), mark
-    for filename, size in sizes.items():
-        if belongs(filename):
-            if command == "NLST" and (size is None or size is False) and await _is_folder(client, filename, size):
-                folders.append(filename)
-            else:
-                found[filename] = [filename, None, size]
-    for filename in sorted(folders):
-        if filename == versioned:
-            raise ReleaseError(f"{filename} is a folder: a release is a file of that name")
-        if belongs(filename):
-            say(f"passed over {filename}: folders need a {SUMS} beside them")
-    return list(found.values()), mark
+        total = 0
+
+        def sink(view):
+            nonlocal total
+            total += len(view)
+            if total > _SUMS_MAX:
+                raise ReleaseError(f"{_SUMS} is over {_SUMS_MAX} bytes: a board cannot hold so many files")
+            by_name.update(view)
+            if take is not None:
+                take(view)
+
+        await client.retrieve(_SUMS, buffer, sink)
+        return by_name.digest(), True
+    for filename in filenames if command == "NLST" else ():
+        size = modify = None
+        try:
+            size = await client.size(filename)
+            modify = await client.mdtm(filename)
+        except FtpError as error:
+            if error.code != 550:
+                raise
+            size = ""
+        by_row.update(f"{size}/{modify}\n")
+        if tell is not None:
+            tell((filename, size))
+    by_row.update(by_name.digest())
+    return by_row.digest(), False
 
 
 async def _is_folder(client, filename, size):
@@ -84,7 +135,7 @@ async def _is_folder(client, filename, size):
     except FtpError as error:
         if error.code != 550:
             raise
-        if size is False:
+        if size == "":
             raise ReleaseError(f"{filename} is in the listing and cannot be read: check its permissions")
         return False
     # Back by a new session: the folder may be relative to where a login begins.

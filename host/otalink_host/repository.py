@@ -20,9 +20,8 @@ from typing import IO, Any
 
 from otalink.errors import OtaError
 from otalink.paths import check_path
-from otalink.plain import select, target_path
+from otalink.plain import SUMS, format_sums_line, parse_sums_line, select, target_path
 from otalink.plan import check_folders, hidden_by
-from otalink.sums import SUMS, format_sums_line, parse_sums_line
 from otalink.version import (
     application_of,
     check_name,

@@ -3,8 +3,7 @@
 from support import raised
 
 from otalink.errors import ReleaseError
-from otalink.plain import select, target_path
-from otalink.sums import format_sums_line, is_ordinary, parse_sums_line
+from otalink.plain import format_sums_line, is_ordinary, parse_sums_line, select, target_path
 
 DIGEST = "0123456789abcdef" * 4
 

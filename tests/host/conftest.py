@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 
 from otalink.errors import OtaError
-from otalink.plain import select
-from otalink.sums import SUMS, parse_sums_line
+from otalink.plain import SUMS, parse_sums_line, select
 from otalink_host.server import BackgroundServer, FtpServer
 from otalink_host.settings import Account, Settings
 

@@ -18,9 +18,9 @@ import otalink.version
 from otalink.errors import ReleaseError
 from otalink.layout import parents
 from otalink.paths import check_path
+from otalink.plain import format_sums_line, parse_sums_line
 from otalink.plan import REMOVE, WANT, check_folders, steps
 from otalink.release import Header, format_header
-from otalink.sums import format_sums_line, parse_sums_line
 from otalink.version import choose, format_version, parse_release_name, parse_version
 
 

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from otalink.sums import parse_sums_line
+from otalink.plain import parse_sums_line
 from otalink_host.errors import UserError
 from otalink_host.repository import JOURNAL_NAME, LOCK_NAME, PART_PREFIX, list_releases, publish
 from otalink_host.server import BackgroundServer
