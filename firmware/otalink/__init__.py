@@ -5,23 +5,12 @@ Names are loaded when they are used: a board that needs one part does not pay fo
 
 __version__ = "0.1.0"
 
-_HOME = {
-    "Updater": "otalink.updater",
-    "OtaError": "otalink.errors",
-    "TransferError": "otalink.errors",
-    "FtpError": "otalink.errors",
-    "FolderChangedError": "otalink.errors",
-    "ProtocolError": "otalink.errors",
-    "ReleaseError": "otalink.errors",
-    "InstallError": "otalink.errors",
-}
-
 
 def __getattr__(name):
-    if name in _HOME:
-        return getattr(__import__(_HOME[name], None, None, (name,)), name)
     # MicroPython asks here before it looks for the submodule that `from otalink import ftp` means.
+    home = "updater" if name == "Updater" else "errors" if name.endswith("Error") else name
     try:
-        return __import__("otalink." + name, None, None, (name,))
+        module = __import__("otalink." + home, None, None, (name,))
     except ImportError:
         raise AttributeError(name)
+    return module if home == name else getattr(module, name)

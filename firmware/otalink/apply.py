@@ -4,8 +4,8 @@
 every path, and files are read through `buffer`.
 """
 
+from otalink.board import RESTARTS
 from otalink.board import restart as restart_board
-from otalink.config import RESTARTS
 from otalink.errors import InstallError
 from otalink.install import Installation
 from otalink.plan import hidden_by

@@ -1,5 +1,7 @@
 """The hardware: the only file that imports machine or network."""
 
+RESTARTS = ("reset", "soft", "none")
+
 
 def restart(kind):
     """Restarts the board: "reset" as its button does, "soft" keeping the network up. Does not return.

@@ -2,10 +2,10 @@
 
 import json
 
+from otalink.board import RESTARTS
 from otalink.version import POLICIES, check_name
 
 PATH = "/otalink.json"
-RESTARTS = ("reset", "soft", "none")
 
 # key: (default, smallest, largest)
 _NUMBERS = {

@@ -4,12 +4,14 @@ import asyncio
 import hashlib
 from binascii import hexlify
 
+from micropython import const
+
 from otalink.errors import FolderChangedError, FtpError, ReleaseError, ResumeError, TransferError
 from otalink.ftp_session import FtpSession
 from otalink.phase import call, run
 from otalink.staging import StagedFile, digest_of, size_of
 
-_RETRY_DELAY_MAX = 60
+_RETRY_DELAY_MAX = const(60)
 
 
 async def download(config, link, release, wanted, staged, buffer, root, progress, say):

@@ -6,12 +6,14 @@ It knows no rule about releases but which names cannot matter; `offer.py` makes 
 
 import hashlib
 
+from micropython import const
+
 from otalink.errors import FtpError, ProtocolError, ReleaseError
 from otalink.ftp import FtpClient
 from otalink.ftp_reply import LineSplitter, text_of
 
 # Some 400 files: more than that, no board can hold in its head.
-_SUMS_MAX = 32768
+_SUMS_MAX = const(32768)
 _SUMS = "SHA256SUMS"
 
 
@@ -38,7 +40,9 @@ async def read(config, link, listing, versioned, buffer):
 
         def take(view):
             try:
-                sums.extend(splitter.feed(view))
+                # A little at a time: a small heap has no big pieces.
+                for start in range(0, len(view), 128):
+                    sums.extend(splitter.feed(view[start : start + 128]))
             except ProtocolError:
                 raise ReleaseError(f"{_SUMS} is no list of files: it has a line without end")
 

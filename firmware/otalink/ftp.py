@@ -1,17 +1,17 @@
-"""The FTP client: what its session has, and the commands that no download needs (RFC 959, RFC 3659)."""
+"""The FTP client: what its session has, and the commands that no download needs (RFC 959, RFC 3659).
 
-import asyncio
+What few of them need is loaded when it is used.
+"""
+
+from micropython import const
 
 from otalink.errors import FtpError, ProtocolError
-from otalink.ftp_facts import parse_mdtm, parse_mlsd_line, parse_nlst_line
 from otalink.ftp_reply import LineSplitter, check_argument
 from otalink.ftp_session import FtpSession
 
 # A listing without end stops here.
-_LISTING_MAX = 131072
-_ENTRIES_MAX = 500
-# How often a full connection is tried again.
-_FULL_MS = 5
+_LISTING_MAX = const(131072)
+_ENTRIES_MAX = const(500)
 
 
 class FtpClient(FtpSession):
@@ -23,11 +23,15 @@ class FtpClient(FtpSession):
 
     async def mdtm(self, path):
         """The time at which a file changed, as YYYYMMDDHHMMSS in UTC, or None when the server cannot tell."""
+        from otalink.ftp_facts import parse_mdtm
+
         check_argument(path)
-        return await self._run(self._mdtm, path)
+        return await self._run(self._mdtm, path, parse_mdtm)
 
     async def nlst(self):
         """The names in the current folder, as a list; folders' names too, which NLST cannot tell apart."""
+        from otalink.ftp_facts import parse_nlst_line
+
         return await self._run(self._entries, "NLST", parse_nlst_line)
 
     async def mlsd(self):
@@ -35,6 +39,8 @@ class FtpClient(FtpSession):
 
         FtpError when the server lacks MLSD (code 500 to 504): `nlst` is what is left.
         """
+        from otalink.ftp_facts import parse_mlsd_line
+
         return await self._run(self._entries, "MLSD", parse_mlsd_line)
 
     async def rows(self, command):
@@ -43,12 +49,14 @@ class FtpClient(FtpSession):
 
     async def store(self, path, source, buffer):
         """Sends what `source.readinto(buffer)` gives until it gives 0, as the file `path`. Returns its bytes."""
-        check_argument(path)
-        return await self._run(self._store, path, source, buffer)
+        from otalink.ftp_store import store
 
-    async def _mdtm(self, path):
+        check_argument(path)
+        return await self._run(store, self, path, source, buffer)
+
+    async def _mdtm(self, path, parse):
         code, text = await self._command("MDTM " + path, (2, 5))
-        return parse_mdtm(text) if self._can_tell("MDTM " + path, code, text) else None
+        return parse(text) if self._can_tell("MDTM " + path, code, text) else None
 
     async def _entries(self, command, parse):
         # What `parse` makes of the lines of a listing, None left out.
@@ -82,39 +90,9 @@ class FtpClient(FtpSession):
                     raise ProtocolError(f"the folder holds over {_ENTRIES_MAX} names: move some to another")
                 entries.append(entry)
 
-        await self._receive(command, bytearray(512), sink, 0, None)
+        await self._receive(command, bytearray(256), sink, 0, None)
         await self._finish(command, final)
         rest = splitter.end()
         if rest:
             add(rest)
         return entries
-
-    async def _store(self, path, source, buffer):
-        await self._open_data()
-        line = "STOR " + path
-        final = await self._start(line)
-        data = self._data
-        view = memoryview(buffer)
-        sent = 0
-        while True:
-            size = source.readinto(buffer)
-            if not size:
-                break
-            # From here on, and after every piece: neither a slow source nor a slow reader is a stall.
-            self._arm(self._stall_ms)
-            start = 0
-            while start < size:
-                try:
-                    n = data.write(view[start:size])
-                except OSError as error:
-                    raise await self._broken_data(line, error)
-                if n:
-                    start += n
-                    self._arm(self._stall_ms)
-                await asyncio.sleep_ms(0 if n else _FULL_MS)
-            sent += size
-        await self._finish(line, final)
-        size = await self._size(path)
-        if size is not None and size != sent:
-            raise self._failure(f"{path} has {size} bytes there although {sent} were sent")
-        return sent

@@ -22,16 +22,20 @@ import select
 import socket
 from time import ticks_add, ticks_diff, ticks_ms
 
+from micropython import const
+
 from otalink.errors import FtpError, OtaError, ProtocolError, ResumeError, TransferError
 from otalink.ftp_reply import ReplyParser, check_argument, parse_epsv, parse_pasv, parse_size
 from otalink.phase import start
 
+# How often a full connection is tried again.
+_FULL_MS = const(5)
 # How long the watch task sleeps at the most: how late it can notice a deadline.
-_WATCH_MS = 100
+_WATCH_MS = const(100)
 # A transfer that never waits for the network must still let the application run: at the least this often.
-_YIELD_MS = 10
+_YIELD_MS = const(10)
 # The server's word on a broken data connection is worth a short wait, no more.
-_LAST_WORD_MS = 2000
+_LAST_WORD_MS = const(2000)
 
 _REASONS = {
     errno.ECONNREFUSED: "connection refused: is the server running, and is this its port?",
@@ -65,8 +69,8 @@ class FtpSession:
         self._password = password
         self._timeout_ms = int(timeout * 1000)
         self._stall_ms = int(stall * 1000)
-        # The control connection: its socket, the address that it goes to, its stream and the replies that came over it.
-        self._control = self._address = self._stream = self._replies = None
+        # The control connection: its socket, the address that it goes to, and the replies that came over it.
+        self._control = self._address = self._replies = None
         self._data = None
         # The addresses that the name has; the one that answered, from then on.
         self._addresses = None
@@ -290,7 +294,6 @@ class FtpSession:
     def _take(self, control, address):
         self._control = control
         self._address = address
-        self._stream = asyncio.StreamReader(control)
         self._replies = ReplyParser()
 
     def _resolve(self):
@@ -318,9 +321,13 @@ class FtpSession:
         # Sends a command; gives its reply as (code, text). The first digit must be among `good`.
         self._arm(self._timeout_ms)
         self._check_in_step()
+        data = (line + "\r\n").encode()
         try:
-            self._stream.write((line + "\r\n").encode())
-            await self._stream.drain()
+            while data:
+                n = self._control.write(data)
+                data = data[n or 0 :]
+                if data:
+                    await asyncio.sleep_ms(_FULL_MS)
         except OSError as error:
             raise self._broken(error)
         code, text = await self._reply()
@@ -355,7 +362,8 @@ class FtpSession:
             try:
                 n = self._control.readinto(buffer)
                 if n is None:
-                    n = await self._stream.readinto(buffer)
+                    await readable(self._control)
+                    continue
             except OSError as error:
                 raise self._broken(error)
             self._hear(buffer, n)
@@ -435,7 +443,6 @@ class FtpSession:
     async def _receive(self, line, buffer, sink, skip, promised):
         # Moves the data into `sink`, but for the first `skip` bytes. Gives the bytes that came, the skipped included.
         data = self._data
-        stream = asyncio.StreamReader(data)
         view = memoryview(buffer)
         size = len(buffer)
         got = 0
@@ -445,10 +452,9 @@ class FtpSession:
             try:
                 n = data.readinto(buffer)
                 if n is None:
-                    n = await stream.readinto(buffer)
+                    await readable(data)
                     yielded = ticks_ms()
-                    if n is None:
-                        continue
+                    continue
             except OSError as error:
                 raise await self._broken_data(line, error)
             if n == 0:
@@ -498,6 +504,12 @@ class FtpSession:
         if got < skip:
             raise ResumeError(f"{path} has {got} bytes on the server, and {offset} are here: it was replaced")
         return got - skip
+
+
+def readable(sock):
+    """Waits until there is something to read. Await it."""
+    # As asyncio's streams do, which take 3 KB of heap; MicroPython has no public way below them.
+    yield asyncio.core._io_queue.queue_read(sock)
 
 
 async def connect_socket(address, port, timeout_ms):

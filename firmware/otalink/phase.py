@@ -15,31 +15,14 @@ import sys
 
 # What phases import. Whatever is not named here stays once it is there.
 _PARTS = (
-    "apply",
-    "board",
-    "config",
-    "download",
-    "folder",
-    "ftp",
-    "ftp_facts",
-    "ftp_reply",
-    "ftp_session",
-    "install",
-    "layout",
-    "offer",
-    "paths",
-    "plain",
-    "plan",
-    "release",
-    "space",
-    "staging",
-    "version",
+    "apply board config download folder ftp ftp_facts ftp_reply ftp_session ftp_store install layout offer paths plain "
+    "plan release space staging version"
 )
 
 
 def call(name, *arguments):
     """Gives what a function of otalink gives, such as "config.load"; the modules that this imported are forgotten."""
-    there = set(sys.modules)
+    there = _loaded()
     try:
         return _find(name)(*arguments)
     finally:
@@ -48,7 +31,7 @@ def call(name, *arguments):
 
 async def run(name, *arguments):
     """`call` for a coroutine."""
-    there = set(sys.modules)
+    there = _loaded()
     try:
         return await _find(name)(*arguments)
     finally:
@@ -76,13 +59,16 @@ def _find(name):
     return getattr(__import__("otalink." + module, None, None, (function,)), function)
 
 
+def _loaded():
+    return [part for part in _PARTS.split() if "otalink." + part in sys.modules]
+
+
 def _forget(there):
     # Also what an import without enough memory left half done, which MicroPython would take for whole the next time.
     package = sys.modules["otalink"]
-    for part in _PARTS:
-        name = "otalink." + part
-        if name in sys.modules and name not in there:
-            del sys.modules[name]
+    for part in _loaded():
+        if part not in there:
+            del sys.modules["otalink." + part]
             if part in package.__dict__:
                 delattr(package, part)
     gc.collect()

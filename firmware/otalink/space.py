@@ -2,15 +2,17 @@
 
 import os
 
+from micropython import const
+
 from otalink.errors import InstallError
 from otalink.layout import parents
 from otalink.staging import kind_of, on_flash
 
 # Blocks that an update needs beside those of its files and new folders: the state folder, and room for littlefs to
 # move in. A folder takes two.
-_SPARE_BLOCKS = 4
+_SPARE_BLOCKS = const(4)
 # More than what stands in a record's line beside the path.
-_LINE_BYTES = 100
+_LINE_BYTES = const(100)
 
 
 def check_space(root, paths, files):

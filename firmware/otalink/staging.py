@@ -9,14 +9,16 @@ import os
 from binascii import hexlify
 from time import ticks_diff, ticks_ms
 
+from micropython import const
+
 from otalink.errors import InstallError, ReleaseError
 from otalink.layout import NEW_SUFFIX, parents
 
-_FOLDER_BIT = 0x4000
+_FOLDER_BIT = const(0x4000)
 # littlefs numbers its errors by itself: this is no space, whatever the port.
-_NO_SPACE = 28
+_NO_SPACE = const(28)
 # Reading files back must let the application run: at the least this often.
-_YIELD_MS = 10
+_YIELD_MS = const(10)
 
 
 class StagedFile:

@@ -10,14 +10,16 @@ import asyncio
 import gc
 import random
 
+from micropython import const
+
 from otalink.errors import FolderChangedError, InstallError, OtaError, ReleaseError
 from otalink.phase import call, run
 
-_MESSAGES_MAX = 20
+_MESSAGES_MAX = const(20)
 # How often a download starts over because the folder changed under it, before it waits for the next check.
-_STARTS_MAX = 3
+_STARTS_MAX = const(3)
 # asyncio counts in milliseconds that wrap around.
-_SLEEP_MAX = 3600
+_SLEEP_MAX = const(3600)
 
 
 class Updater:
@@ -162,10 +164,10 @@ class Updater:
         finally:
             if release is None:
                 await run("folder.leave", config, link)
-        self._tell(messages)
+        self._say(*messages)
         if release is not None:
             sums, told, release.mark = await run("folder.read", config, link, listing, release.versioned, self._buffer)
-            self._tell(call("offer.place", release, listing, sums, told))
+            self._say(*call("offer.place", release, listing, sums, told))
         return release
 
     async def _download(self, release, progress):
@@ -213,19 +215,16 @@ class Updater:
             self._fault = "otalink itself was updated: restart the board"
             self._say(self._fault)
 
-    def _tell(self, lines):
+    def _say(self, *lines):
         for line in lines:
-            self._say(line)
-
-    def _say(self, line):
-        if len(self.messages) >= _MESSAGES_MAX:
-            self.messages.pop(0)
-        self.messages.append(line)
-        if self._message is not None:
-            try:
-                self._message(line)
-            except Exception:  # a broken display must not end the update
-                pass
+            if len(self.messages) >= _MESSAGES_MAX:
+                self.messages.pop(0)
+            self.messages.append(line)
+            if self._message is not None:
+                try:
+                    self._message(line)
+                except Exception:  # a broken display must not end the update
+                    pass
 
 
 async def _sleep(seconds):

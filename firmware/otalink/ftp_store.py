@@ -1,0 +1,39 @@
+"""The FTP client's upload."""
+
+import asyncio
+
+from micropython import const
+
+# How often a full connection is tried again.
+_FULL_MS = const(5)
+
+
+async def store(session, path, source, buffer):
+    await session._open_data()
+    line = "STOR " + path
+    final = await session._start(line)
+    data = session._data
+    view = memoryview(buffer)
+    sent = 0
+    while True:
+        size = source.readinto(buffer)
+        if not size:
+            break
+        # From here on, and after every piece: neither a slow source nor a slow reader is a stall.
+        session._arm(session._stall_ms)
+        start = 0
+        while start < size:
+            try:
+                n = data.write(view[start:size])
+            except OSError as error:
+                raise await session._broken_data(line, error)
+            if n:
+                start += n
+                session._arm(session._stall_ms)
+            await asyncio.sleep_ms(0 if n else _FULL_MS)
+        sent += size
+    await session._finish(line, final)
+    size = await session._size(path)
+    if size is not None and size != sent:
+        raise session._failure(f"{path} has {size} bytes there although {sent} were sent")
+    return sent
