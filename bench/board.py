@@ -37,7 +37,7 @@ class Board:
         self.package = folder / "otalink"
         self.package.mkdir(parents=True)
         for source in sorted(FIRMWARE.glob("*.py")):
-            _compile(source, f"otalink/{source.name}", self.package)
+            _compile(source, f"otalink.{source.stem}", self.package)
         for source in sorted(SCRIPTS.glob("*.py")):
             _compile(source, source.name, folder)
         for source in extra:

@@ -26,7 +26,7 @@ from micropython import const
 
 from otalink.errors import FtpError, OtaError, ProtocolError, ResumeError, TransferError
 from otalink.ftp_reply import ReplyParser, check_argument, parse_epsv, parse_pasv, parse_size
-from otalink.phase import start
+from otalink.phase import call, run, start
 
 # How often a full connection is tried again.
 _FULL_MS = const(5)
@@ -34,20 +34,6 @@ _FULL_MS = const(5)
 _WATCH_MS = const(100)
 # A transfer that never waits for the network must still let the application run: at the least this often.
 _YIELD_MS = const(10)
-# The server's word on a broken data connection is worth a short wait, no more.
-_LAST_WORD_MS = const(2000)
-
-_REASONS = {
-    errno.ECONNREFUSED: "connection refused: is the server running, and is this its port?",
-    errno.ECONNRESET: "the server broke the connection",
-    errno.EHOSTUNREACH: "no route to it: is the network up, and is this its address?",
-    errno.ETIMEDOUT: "no answer: is the network up, and is this its address?",
-}
-
-
-def explain(error):
-    """What an OSError of a connection means, as text."""
-    return _REASONS.get(error.errno) or f"the connection broke (error {error.errno})"
 
 
 class FtpSession:
@@ -188,7 +174,7 @@ class FtpSession:
         try:
             watch = start(self._watch())
             if self._control is None:
-                await self._log_in()
+                await run("ftp_login.log_in", self)
                 self._answered = False
             logged_in = True
             result = await operation(*arguments)
@@ -237,85 +223,17 @@ class FtpSession:
         return TransferError(f"FTP server {self._host}:{self._port}: {what}", number)
 
     def _broken(self, error):
-        return self._failure(explain(error), error.errno)
+        return self._failure(call("ftp_errors.explain", error), error.errno)
 
     def _refusal(self, line, code, text):
-        # The error that the server's reply to `line` makes.
-        if line.startswith(("USER ", "PASS ")):
-            line = f"the login of {self._user} (check user and password)"
-        answer = "refused" if code >= 400 else "gave no fitting answer to"
-        text = self._quote(f"{code} {text}")
-        text = f"FTP server {self._host}:{self._port} {answer} {line}: {text}"
-        return FtpError(text, code) if code >= 400 else ProtocolError(text)
-
-    def _quote(self, text):
-        # The server's words for one line of an error, without the password if it sends that back.
-        if self._password and self._user != "anonymous":
-            text = text.replace(self._password, "***")
-        return "".join(c if c >= " " else " " for c in text[:200])
+        return call("ftp_errors.refusal", self, line, code, text)
 
     # The control connection
-
-    async def _log_in(self):
-        await self._open_session()
-        code, text = await self._reply()
-        while code == 120:  # it will be ready in a while; the deadline holds
-            code, text = await self._reply()
-        if code != 220:
-            raise self._refusal("a session", code, text)
-        code, text = await self._command("USER " + self._user, (2, 3))
-        if code == 331:
-            code, text = await self._command("PASS " + self._password, (2, 3))
-        if code >= 300:
-            raise self._refusal("a login with user and password alone", code, text)
-        # Many servers speak UTF-8 without being asked, and refuse the question (RFC 2640).
-        await self._command("OPTS UTF8 ON", (2, 3, 4, 5))
-        await self._command("TYPE I")
-        if self.folder is not None:
-            await self._command("CWD " + self.folder)
-        self._addresses = [self._address]
-
-    async def _open_session(self):
-        # Until the login has come through, no address counts as the right one.
-        addresses, self._addresses = self._addresses or self._resolve(), None
-        failure = None
-        for address in addresses:
-            self._arm(2 * self._timeout_ms)
-            try:
-                sock = await connect_socket(address, self._port, self._timeout_ms)
-            except OSError as error:
-                failure = error
-                continue
-            self._take(sock, address)
-            self._arm(self._timeout_ms)
-            return
-        raise self._broken(failure)
 
     def _take(self, control, address):
         self._control = control
         self._address = address
         self._replies = ReplyParser()
-
-    def _resolve(self):
-        # Blocks: MicroPython has no other name look-up.
-        try:
-            found = socket.getaddrinfo(self._host, self._port, 0, socket.SOCK_STREAM)
-        except OSError as error:
-            # The Unix port puts text where others put a number.
-            number = error.errno if isinstance(error.errno, int) else None
-            raise self._failure("its name cannot be looked up: is it right, is the network up?", number)
-        addresses = []
-        for entry in found:
-            # A tuple on boards, a packed sockaddr on the Unix port.
-            address = entry[-1]
-            if isinstance(address, tuple):
-                address = address[0]
-            else:
-                family, packed = socket.sockaddr(address)[:2]
-                address = socket.inet_ntop(family, packed)
-            if address not in addresses:
-                addresses.append(address)
-        return addresses
 
     async def _command(self, line, good=(2,)):
         # Sends a command; gives its reply as (code, text). The first digit must be among `good`.
@@ -377,7 +295,8 @@ class FtpSession:
             try:
                 self._replies.feed(buffer[:n])
             except ProtocolError as error:
-                raise ProtocolError(f"FTP server {self._host}:{self._port}: {self._quote(str(error))}")
+                reason = call("ftp_errors.quote", self, str(error))
+                raise ProtocolError(f"FTP server {self._host}:{self._port}: {reason}")
 
     async def _size(self, path):
         code, text = await self._command("SIZE " + path, (2, 5))
@@ -409,7 +328,8 @@ class FtpSession:
         try:
             self._data = await connect_socket(address, port, self._timeout_ms)
         except OSError as error:
-            raise self._failure(f"no data connection to its port {port}: {explain(error)}", error.errno)
+            reason = call("ftp_errors.explain", error)
+            raise self._failure(f"no data connection to its port {port}: {reason}", error.errno)
         self._has_epsv = had_epsv
 
     async def _start(self, line):
@@ -427,19 +347,6 @@ class FtpSession:
             raise self._refusal(line, *final)
         self._data = None
 
-    async def _broken_data(self, line, error):
-        # The data connection broke; the server's reply, if it still comes, says why.
-        self._arm(min(self._timeout_ms, _LAST_WORD_MS))
-        try:
-            code, text = await self._reply()
-        except OtaError:
-            code = 0
-        except asyncio.CancelledError:
-            if self._stopped is None:
-                raise
-            code = 0
-        return self._refusal(line, code, text) if code >= 400 else self._broken(error)
-
     async def _receive(self, line, buffer, sink, skip, promised):
         # Moves the data into `sink`, but for the first `skip` bytes. Gives the bytes that came, the skipped included.
         data = self._data
@@ -456,7 +363,7 @@ class FtpSession:
                     yielded = ticks_ms()
                     continue
             except OSError as error:
-                raise await self._broken_data(line, error)
+                raise await run("ftp_errors.broken_data", self, line, error)
             if n == 0:
                 return got
             if promised is not None and got + n > promised:

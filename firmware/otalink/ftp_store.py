@@ -4,6 +4,8 @@ import asyncio
 
 from micropython import const
 
+from otalink.phase import run
+
 # How often a full connection is tried again.
 _FULL_MS = const(5)
 
@@ -26,7 +28,7 @@ async def store(session, path, source, buffer):
             try:
                 n = data.write(view[start:size])
             except OSError as error:
-                raise await session._broken_data(line, error)
+                raise await run("ftp_errors.broken_data", session, line, error)
             if n:
                 start += n
                 session._arm(session._stall_ms)

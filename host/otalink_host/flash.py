@@ -90,7 +90,8 @@ def _compile_otalink(folder: Path, board: Board) -> int:
     folder.mkdir(parents=True)
     sources = sorted(Path(otalink.__file__).parent.glob("*.py"))
     for source in sources:
-        _cross_compile("-s", f"otalink/{source.name}", "-o", str(folder / f"{source.stem}.mpy"), str(source))
+        # Tracebacks name the module: a file name would take heap of its own.
+        _cross_compile("-s", f"otalink.{source.stem}", "-o", str(folder / f"{source.stem}.mpy"), str(source))
     return len(sources)
 
 

@@ -1,0 +1,65 @@
+"""How an FTP session begins: the name looked up, the connection, the login. Loaded for it alone; see phase.py."""
+
+import socket
+
+from otalink.ftp_session import connect_socket
+
+
+async def log_in(session):
+    """Connects and logs in."""
+    await _open_session(session)
+    code, text = await session._reply()
+    while code == 120:  # it will be ready in a while; the deadline holds
+        code, text = await session._reply()
+    if code != 220:
+        raise session._refusal("a session", code, text)
+    code, text = await session._command("USER " + session._user, (2, 3))
+    if code == 331:
+        code, text = await session._command("PASS " + session._password, (2, 3))
+    if code >= 300:
+        raise session._refusal("a login with user and password alone", code, text)
+    # Many servers speak UTF-8 without being asked, and refuse the question (RFC 2640).
+    await session._command("OPTS UTF8 ON", (2, 3, 4, 5))
+    await session._command("TYPE I")
+    if session.folder is not None:
+        await session._command("CWD " + session.folder)
+    session._addresses = [session._address]
+
+
+async def _open_session(session):
+    # Until the login has come through, no address counts as the right one.
+    addresses, session._addresses = session._addresses or _resolve(session), None
+    failure = None
+    for address in addresses:
+        session._arm(2 * session._timeout_ms)
+        try:
+            sock = await connect_socket(address, session._port, session._timeout_ms)
+        except OSError as error:
+            failure = error
+            continue
+        session._take(sock, address)
+        session._arm(session._timeout_ms)
+        return
+    raise session._broken(failure)
+
+
+def _resolve(session):
+    # Blocks: MicroPython has no other name look-up.
+    try:
+        found = socket.getaddrinfo(session._host, session._port, 0, socket.SOCK_STREAM)
+    except OSError as error:
+        # The Unix port puts text where others put a number.
+        number = error.errno if isinstance(error.errno, int) else None
+        raise session._failure("its name cannot be looked up: is it right, is the network up?", number)
+    addresses = []
+    for entry in found:
+        # A tuple on boards, a packed sockaddr on the Unix port.
+        address = entry[-1]
+        if isinstance(address, tuple):
+            address = address[0]
+        else:
+            family, packed = socket.sockaddr(address)[:2]
+            address = socket.inet_ntop(family, packed)
+        if address not in addresses:
+            addresses.append(address)
+    return addresses
