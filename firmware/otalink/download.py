@@ -1,21 +1,19 @@
 """Brings the files of a release from the server to the flash, staged and verified; goes on where it was cut off."""
 
 import asyncio
-import hashlib
-from binascii import hexlify
 
 from micropython import const
 
 from otalink.errors import FolderChangedError, FtpError, ReleaseError, ResumeError, TransferError
 from otalink.ftp_session import FtpSession
 from otalink.phase import call, run
-from otalink.staging import StagedFile, digest_of, size_of
+from otalink.staging import StagedFile, size_of
 
 _RETRY_DELAY_MAX = const(60)
 
 
 async def download(config, link, release, wanted, staged, buffer, root, progress, say):
-    """Stages `wanted`, those of the release's files that the flash lacks. Gives the bytes of files that came.
+    """Stages `wanted`, which is what `prepare.prepare` gave. Gives the bytes of files that came.
 
     What becomes known of a file is put into it. `progress(done, total)` is called, in bytes, at each new percent;
     `say(line)` takes what happens. The session is left in `link`. FolderChangedError: the folder changed meanwhile.
@@ -47,7 +45,7 @@ class _Download:
 
     async def run(self, wanted):
         asked = False
-        for file in wanted:
+        for file, _ in wanted:
             if file[3] is None:
                 asked = True
                 try:
@@ -63,46 +61,37 @@ class _Download:
                 "space.check_space",
                 self._root,
                 [file[0] for file in self._release.files],
-                [(file[0], file[3] or 0) for file in wanted],
+                [(file[0], file[3] or 0) for file, _ in wanted],
             )
         self._report(0)
-        for file in wanted:
-            await self._bring(file)
+        for file, here in wanted:
+            path = file[0]
+            if here is not None:
+                # Nothing says what the file must be: it is fetched to be compared, and not written if it is equal.
+                came, size = await self._bring(file, None)
+                if came == here:
+                    file[2] = here
+                    self._say(f"{path}: unchanged")
+                    continue
+                self._total += size
+            file[2], size = await self._bring(file, self._staged)
+            self._say(f"{path}: {size} bytes")
         if self._percent < 100:
             self._progress(self._total, self._total)
         return self._received
 
-    async def _bring(self, file):
+    async def _bring(self, file, staged):
+        # Gives the SHA-256 and the size of what came.
         path, filename, digest, size = file
-        if digest is None and await self._is_equal(file):
-            self._say(f"{path}: unchanged")
-            return
-        target = StagedFile(self._buffer, self._root, path, self._staged)
+        target = StagedFile(self._root, path, staged)
         try:
             await self._fetch(filename, target, size)
-            file[2] = await target.finish(size, digest)
+            return target.finish(size, digest), target.written
         except ReleaseError as error:
-            target.close()
             await self._refuse_change()
             raise ReleaseError(f"{error}: publish {filename} again")
         finally:
             target.close()
-        self._say(f"{path}: {target.written} bytes")
-
-    async def _is_equal(self, file):
-        # Nothing says what the file must be: it is fetched to be compared, and not written if the flash has the same.
-        # A file of another size need not be compared.
-        path, filename, _, size = file
-        here = await digest_of(self._root, path, self._buffer)
-        if here is None or size not in (None, size_of(self._root, path)):
-            return False
-        came = _Digest()
-        await self._fetch(filename, came, size)
-        if came.hexdigest() == here:
-            file[2] = here
-            return True
-        self._total += came.written
-        return False
 
     async def _fetch(self, filename, target, size):
         # Moves one file into `target`; a broken connection goes on behind the bytes that it has.
@@ -152,21 +141,3 @@ class _Download:
         if percent > self._percent:
             self._percent = percent
             self._progress(min(self._done, self._total), self._total)
-
-
-class _Digest:
-    """Takes a file as a StagedFile does, and writes nothing."""
-
-    def __init__(self):
-        self.restart()
-
-    def restart(self):
-        self._sha256 = hashlib.sha256()
-        self.written = 0
-
-    def write(self, view):
-        self._sha256.update(view)
-        self.written += len(view)
-
-    def hexdigest(self):
-        return hexlify(self._sha256.digest()).decode()

@@ -5,23 +5,22 @@ record of what is being staged, `/.otalink/incoming`, becomes the record of what
 all. It knows no network and no policy; docs/update.md is its specification.
 """
 
+import asyncio
+import hashlib
 import os
+from binascii import hexlify
+from time import ticks_diff, ticks_ms
+
+from micropython import const
 
 from otalink.errors import InstallError, ReleaseError
 from otalink.layout import INCOMING, INSTALLED, NEW_SUFFIX, STATE_FOLDER, parents
 from otalink.plan import REMOVE, steps
 from otalink.release import Header, format_header
-from otalink.staging import (
-    StagedFile,
-    digest_of,
-    kind_of,
-    make_folder,
-    on_flash,
-    prune,
-    remove,
-    remove_staged,
-    size_of,
-)
+from otalink.staging import StagedFile, kind_of, make_folder, on_flash, size_of
+
+# Reading files back must let the application run: at the least this often.
+_YIELD_MS = const(10)
 
 
 class Installation:
@@ -67,7 +66,22 @@ class Installation:
 
     async def digest(self, path):
         """The SHA-256 of a file on the flash, as hexadecimal text; None when there is no such file."""
-        return await digest_of(self._root, path, self._buffer)
+        if self._kind(path) != "file":
+            return None
+        sha256 = hashlib.sha256()
+        view = memoryview(self._buffer)
+        size = len(self._buffer)
+        yielded = ticks_ms()
+        with on_flash(path, "read", open, self._root + path, "rb") as file:
+            while True:
+                n = on_flash(path, "read", file.readinto, self._buffer)
+                if not n:
+                    break
+                sha256.update(self._buffer if n == size else view[:n])
+                if ticks_diff(ticks_ms(), yielded) >= _YIELD_MS:
+                    await asyncio.sleep_ms(0)
+                    yielded = ticks_ms()
+        return hexlify(sha256.digest()).decode()
 
     def exists(self, path):
         """True when there is a file or folder `path` on the flash."""
@@ -92,7 +106,7 @@ class Installation:
                     raise ReleaseError(f"{folder} is a file on the board and a folder of the release: remove one")
         for path, _, _ in self._recorded(INCOMING):
             if path not in paths:
-                remove_staged(self._root, path)
+                self._remove_staged(path)
         self._paths = paths
         if self._staged is None:
             self._staged = []
@@ -118,8 +132,8 @@ class Installation:
         check_space(self._root, self._paths, files)
 
     def stage(self, path):
-        """A StagedFile for `path`, empty; the folders that it needs are made."""
-        return StagedFile(self._buffer, self._root, path, self._staged)
+        """A StagedFile for `path`."""
+        return StagedFile(self._root, path, self._staged)
 
     async def take_staged(self, path, digest):
         """True when an earlier try has left `path` staged with this content; what else it has left is removed."""
@@ -133,7 +147,18 @@ class Installation:
         """Removes what is staged of `path`, if there is anything."""
         if path in self._staged:
             self._staged.remove(path)
-        remove_staged(self._root, path)
+        self._remove_staged(path)
+
+    async def verify(self, path, digest):
+        """Raises InstallError unless the flash gives back what was staged of `path`."""
+        if await self.digest(path + NEW_SUFFIX) != digest:
+            raise InstallError(f"{path}: the flash does not give back what was written to it")
+
+    def tidy(self):
+        """Removes what is staged of files that are not whole."""
+        for path in self._paths:
+            if path not in self._staged:
+                self._remove_staged(path)
 
     def staged_size(self, path):
         """The bytes that `path` will have after the commit."""
@@ -142,11 +167,11 @@ class Installation:
     def discard(self):
         """Removes everything that is staged."""
         for path in self._paths or ():
-            remove_staged(self._root, path)
+            self._remove_staged(path)
         for path, _, _ in self._recorded(INCOMING):
-            remove_staged(self._root, path)
-        remove(self._root, INCOMING + NEW_SUFFIX)
-        remove(self._root, INCOMING)
+            self._remove_staged(path)
+        self._remove(INCOMING + NEW_SUFFIX)
+        self._remove(INCOMING)
         self._paths = self._staged = None
 
     # Commit
@@ -165,8 +190,8 @@ class Installation:
             self._rename(path + NEW_SUFFIX, path)
         for path in gone:
             if self._kind(path) == "file":
-                remove(self._root, path)
-                prune(self._root, path)
+                self._remove(path)
+                self._prune(path)
         self._rename(INCOMING, INSTALLED)
         self._paths = self._staged = None
 
@@ -177,3 +202,19 @@ class Installation:
 
     def _rename(self, path, target):
         on_flash(target, "put in place", os.rename, self._root + path, self._root + target)
+
+    def _remove(self, path):
+        if self._kind(path) == "file":
+            on_flash(path, "removed", os.remove, self._root + path)
+
+    def _remove_staged(self, path):
+        self._remove(path + NEW_SUFFIX)
+        self._prune(path)
+
+    def _prune(self, path):
+        # Removes the folders of `path` that have nothing in them any more.
+        for folder in reversed(parents(path)):
+            if self._kind(folder) == "folder":
+                if on_flash(folder, "read", os.listdir, self._root + folder):
+                    return
+                on_flash(folder, "removed", os.rmdir, self._root + folder)

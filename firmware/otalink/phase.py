@@ -15,8 +15,8 @@ import sys
 
 # What phases import. Whatever is not named here stays once it is there.
 _PARTS = (
-    "apply board config download folder ftp ftp_errors ftp_facts ftp_login ftp_reply ftp_session ftp_store install "
-    "layout offer paths plain plan release space staging version"
+    "board commit config download folder ftp ftp_errors ftp_facts ftp_login ftp_reply ftp_session ftp_store install "
+    "layout names offer paths plain plan prepare release space staging version"
 )
 
 

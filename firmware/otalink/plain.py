@@ -5,8 +5,8 @@ One versioned file, such as `thermostat_1.0.0.2.py`, and any others beside it; o
 """
 
 from otalink.errors import ReleaseError
+from otalink.names import choose, other_application, parse_release_name
 from otalink.paths import check_digest, check_path
-from otalink.version import choose, other_application, parse_release_name
 
 SUMS = "SHA256SUMS"
 

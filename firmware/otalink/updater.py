@@ -112,7 +112,7 @@ class Updater:
         """The version that is installed, four ints; None when none is recorded, or another application's is."""
         if self.config is None:
             return None
-        return call("apply.installed", self.config.name, self._buffer, self._root, self._say)
+        return call("prepare.installed", self.config.name, self._buffer, self._root, self._say)
 
     async def _alone(self, step, *arguments):
         if self._fault is not None:
@@ -181,28 +181,33 @@ class Updater:
                 progress(done, total)
 
         staged = []
+        wanted = None
         try:
-            wanted = await run("apply.prepare", release, staged, *flash)
+            wanted = await run("prepare.prepare", release, staged, *flash)
             received = await run(
                 "download.download", self.config, link, release, wanted, staged, *flash, report, self._say
             )
             mark = await run("folder.look", self.config, link, release.versioned, self._buffer)
             if mark != release.mark:
                 raise FolderChangedError("the folder on the server changed during the download")
-            call("apply.finish", release, staged, *flash)
+            await run("prepare.finish", release, wanted, staged, *flash)
         except (ReleaseError, InstallError):
             self._discard(release)
+            raise
+        except BaseException:
+            if wanted is not None:
+                call("prepare.tidy", release, staged, *flash)
             raise
         self._say(f"downloaded {received} bytes: {len(staged)} of {len(release.files)} files differ")
         self._release, self._staged = release, staged
 
     def _discard(self, release):
         self._release = None
-        call("apply.discard", release, self._buffer, self._root)
+        call("prepare.discard", release, self._buffer, self._root)
 
     async def _apply(self, restart):
         restart = restart or self.config.restart
-        call("apply.check_restart", restart)
+        call("commit.check_restart", restart)
         release = self._release
         if release is None:
             raise ValueError("nothing to apply: download a release first")
@@ -210,7 +215,7 @@ class Updater:
             self._say(f"applying {release.label} in {self.config.start_delay} s")
             await _sleep(self.config.start_delay)
         self._release = None
-        if call("apply.commit", release, self._staged, restart, self._buffer, self._root, self._say):
+        if call("commit.commit", release, self._staged, restart, self._buffer, self._root, self._say):
             # Phases of the new one must not meet the old updater.
             self._fault = "otalink itself was updated: restart the board"
             self._say(self._fault)

@@ -2,15 +2,8 @@
 
 from support import raised
 
-from otalink.version import (
-    choose,
-    format_release_name,
-    format_version,
-    is_wanted,
-    other_application,
-    parse_release_name,
-    parse_version,
-)
+from otalink.names import choose, format_release_name, other_application, parse_release_name
+from otalink.version import format_version, is_wanted, parse_version
 
 
 def test_a_version_has_one_to_four_fields_and_missing_ones_count_as_0():

@@ -17,11 +17,12 @@ import otalink.release
 import otalink.version
 from otalink.errors import ReleaseError
 from otalink.layout import parents
+from otalink.names import choose, parse_release_name
 from otalink.paths import check_path
 from otalink.plain import format_sums_line, parse_sums_line
 from otalink.plan import REMOVE, WANT, check_folders, steps
 from otalink.release import Header, format_header
-from otalink.version import choose, format_version, parse_release_name, parse_version
+from otalink.version import format_version, parse_version
 
 
 def is_path(text: str) -> bool:

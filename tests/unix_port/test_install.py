@@ -81,7 +81,7 @@ async def stage(flash, version, files, check=True):
                 view = memoryview(files[path])
                 for start in range(0, len(view), 1000):
                     staged.write(view[start : start + 1000])
-                await staged.finish(len(view), sha(files[path]))
+                await flash.verify(path, staged.finish(len(view), sha(files[path])))
             finally:
                 staged.close()
         flash.record("app", version, listed)
@@ -294,13 +294,12 @@ def test_a_flash_that_gives_back_something_else_is_caught(flash):
         flash.record("app", (1, 0, 0, 0), [])
         staged = flash.stage("app.py")
         staged.write(b"A" * 20000)
-        staged._close_file()
+        digest = staged.finish(20000, sha(b"A" * 20000))
         for i in range(len(ram.data)):
             if ram.data[i : i + 500] == b"A" * 500:
                 ram.data[i + 100] ^= 1
                 break
-        await attempt(staged.finish(20000, sha(b"A" * 20000)))
-        staged.close()
+        await attempt(flash.verify("app.py", digest))
         flash.discard()
         print(tree())
         said(flash.commit)
@@ -407,8 +406,7 @@ def test_a_staged_file_that_is_begun_over_holds_only_what_came_then(flash):
         staged.restart()
         print(staged.written)
         staged.write(b"right")
-        print(await staged.finish(5, None) == sha(b"right"))
-        staged.close()
+        print(staged.finish(5, None) == sha(b"right"))
         print(content("app.py.ota-new"))
         """
     )
@@ -424,11 +422,12 @@ def test_a_file_that_is_abandoned_is_removed_with_its_folders(flash):
         staged = flash.stage("deep/er/x.py")
         staged.write(b"half")
         staged.close()
+        flash.tidy()
         print(tree())
         staged = flash.stage("deep/er/x.py")
         staged.write(b"short")
-        await attempt(staged.finish(6, None))
-        staged.close()
+        said(staged.finish, 6, None)
+        flash.tidy()
         print(tree())
         """
     )
