@@ -13,14 +13,14 @@ _RETRY_DELAY_MAX = const(60)
 
 
 async def download(config, link, release, wanted, staged, buffer, root, progress, say):
-    """Stages `wanted`, which is what `prepare.prepare` gave. Gives the bytes of files that came.
+    """Stages `wanted`, which is what `prepare.prepare` gave, by the session in `link`. Gives the bytes that came.
 
     What becomes known of a file is put into it. `progress(done, total)` is called, in bytes, at each new percent;
     `say(line)` takes what happens. The session is left in `link`. FolderChangedError: the folder changed meanwhile.
     After a TransferError what is whole stays staged, and the next download uses it.
     """
     async with FtpSession(*config.server) as client:
-        await client.cwd(config.folder)
+        client.resume(link)
         download = _Download(client, config, link, release, staged, buffer, root + "/", progress, say)
         received = await download.run(wanted)
         client.suspend(link)
@@ -130,7 +130,7 @@ class _Download:
     async def _refuse_change(self):
         release = self._release
         self._client.suspend(self._link)
-        mark = await run("folder.look", self._config, self._link, release.versioned, self._buffer, True)
+        mark = await run("ftp folder.look", self._config, self._link, release.versioned, self._buffer, True)
         self._client.resume(self._link)
         if mark != release.mark:
             raise FolderChangedError("the folder on the server changed during the download")

@@ -17,13 +17,13 @@ _SUMS_MAX = const(32768)
 _SUMS = "SHA256SUMS"
 
 
-async def enter(config, link):
-    """Logs in and lists the folder: gives (command, lines), those of MLSD, or of NLST where there is no MLSD."""
+async def listing(config, link):
+    """Lists the folder: gives (command, lines), those of MLSD, or of NLST where there is no MLSD."""
     async with FtpClient(*config.server) as client:
-        await client.cwd(config.folder)
-        listing = await _list(client)
+        client.resume(link)
+        found = await _list(client)
         client.suspend(link)
-        return listing
+        return found
 
 
 async def read(config, link, listing, versioned, buffer):

@@ -2,7 +2,14 @@
 
 import socket
 
-from otalink.ftp_session import connect_socket
+from otalink.ftp_session import FtpSession, connect_socket
+
+
+async def begin(config, link):
+    """Logs in, enters the folder and leaves the session in `link`, see FtpSession.suspend."""
+    async with FtpSession(*config.server) as session:
+        await session.cwd(config.folder)
+        session.suspend(link)
 
 
 async def log_in(session):

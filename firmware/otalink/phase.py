@@ -21,7 +21,10 @@ _PARTS = (
 
 
 def call(name, *arguments):
-    """Gives what a function of otalink gives, such as "config.load"; the modules that this imported are forgotten."""
+    """Gives what a function of otalink gives, such as "config.load"; the modules that this imported are forgotten.
+
+    Modules may stand before it, as in "release prepare.finish": a large one is best loaded before those that use it.
+    """
     there = _loaded()
     try:
         return _find(name)(*arguments)
@@ -53,10 +56,12 @@ async def _let_go(holder):
 
 
 def _find(name):
-    # What is loaded now should find the heap in one piece.
-    gc.collect()
-    module, _, function = name.partition(".")
-    return getattr(__import__("otalink." + module, None, None, (function,)), function)
+    for part in name.split(" "):
+        # What is loaded now should find the heap in one piece.
+        gc.collect()
+        module, _, function = part.partition(".")
+        found = __import__("otalink." + module, None, None, (function,))
+    return getattr(found, function)
 
 
 def _loaded():

@@ -112,7 +112,7 @@ class Updater:
         """The version that is installed, four ints; None when none is recorded, or another application's is."""
         if self.config is None:
             return None
-        return call("prepare.installed", self.config.name, self._buffer, self._root, self._say)
+        return call("release install prepare.installed", self.config.name, self._buffer, self._root, self._say)
 
     async def _alone(self, step, *arguments):
         if self._fault is not None:
@@ -157,17 +157,20 @@ class Updater:
     async def _check(self):
         config, link = self.config, self._link
         installed = self.installed()
-        listing = await run("folder.enter", config, link)
+        await run("ftp_session ftp_login.begin", config, link)
+        listing = await run("ftp_session ftp folder.listing", config, link)
         release = None
         try:
-            release, messages = call("offer.decide", config, installed, listing)
+            release, messages = call("names plain offer.decide", config, installed, listing)
         finally:
             if release is None:
-                await run("folder.leave", config, link)
+                await run("ftp_session ftp folder.leave", config, link)
         self._say(*messages)
         if release is not None:
-            sums, told, release.mark = await run("folder.read", config, link, listing, release.versioned, self._buffer)
-            self._say(*call("offer.place", release, listing, sums, told))
+            sums, told, release.mark = await run(
+                "ftp_session ftp folder.read", config, link, listing, release.versioned, self._buffer
+            )
+            self._say(*call("names plain offer.place", release, listing, sums, told))
         return release
 
     async def _download(self, release, progress):
@@ -183,27 +186,36 @@ class Updater:
         staged = []
         wanted = None
         try:
-            wanted = await run("prepare.prepare", release, staged, *flash)
+            wanted = await run("release install prepare.prepare", release, staged, *flash)
+            await run("ftp_session ftp_login.begin", self.config, link)
             received = await run(
-                "download.download", self.config, link, release, wanted, staged, *flash, report, self._say
+                "ftp_session staging download.download",
+                self.config,
+                link,
+                release,
+                wanted,
+                staged,
+                *flash,
+                report,
+                self._say,
             )
-            mark = await run("folder.look", self.config, link, release.versioned, self._buffer)
+            mark = await run("ftp_session ftp folder.look", self.config, link, release.versioned, self._buffer)
             if mark != release.mark:
                 raise FolderChangedError("the folder on the server changed during the download")
-            await run("prepare.finish", release, wanted, staged, *flash)
+            await run("release install prepare.finish", release, wanted, staged, *flash)
         except (ReleaseError, InstallError):
             self._discard(release)
             raise
         except BaseException:
             if wanted is not None:
-                call("prepare.tidy", release, staged, *flash)
+                call("release install prepare.tidy", release, staged, *flash)
             raise
         self._say(f"downloaded {received} bytes: {len(staged)} of {len(release.files)} files differ")
         self._release, self._staged = release, staged
 
     def _discard(self, release):
         self._release = None
-        call("prepare.discard", release, self._buffer, self._root)
+        call("release install prepare.discard", release, self._buffer, self._root)
 
     async def _apply(self, restart):
         restart = restart or self.config.restart
@@ -215,7 +227,7 @@ class Updater:
             self._say(f"applying {release.label} in {self.config.start_delay} s")
             await _sleep(self.config.start_delay)
         self._release = None
-        if call("commit.commit", release, self._staged, restart, self._buffer, self._root, self._say):
+        if call("release install commit.commit", release, self._staged, restart, self._buffer, self._root, self._say):
             # Phases of the new one must not meet the old updater.
             self._fault = "otalink itself was updated: restart the board"
             self._say(self._fault)
