@@ -13,3 +13,9 @@ def restart(kind):
     if kind == "soft":
         machine.soft_reset()
     machine.reset()
+
+
+def check_restart(kind):
+    """Raises ValueError unless `kind` is one of RESTARTS."""
+    if kind not in RESTARTS:
+        raise ValueError(f"restart must be reset, soft or none, not {kind!r}")

@@ -1,7 +1,7 @@
 """A plain folder on a server (note 18's form of a release), as it comes: listing, SHA256SUMS, fingerprint.
 
 It knows no rule about releases but which names cannot matter; `offer.py` makes sense of what it brings. In the list
-`link` a session goes from phase to phase, see `FtpSession.suspend`.
+`job.link` a session goes from phase to phase, see `FtpSession.suspend`.
 """
 
 import hashlib
@@ -17,23 +17,23 @@ _SUMS_MAX = const(32768)
 _SUMS = "SHA256SUMS"
 
 
-async def listing(config, link):
+async def listing(job):
     """Lists the folder: gives (command, lines), those of MLSD, or of NLST where there is no MLSD."""
-    async with FtpClient(*config.server) as client:
-        client.resume(link)
+    async with FtpClient(*job.config.server) as client:
+        client.resume(job.link)
         found = await _list(client)
-        client.suspend(link)
+        client.suspend(job.link)
         return found
 
 
-async def read(config, link, listing, versioned, buffer):
+async def read(job, listing, versioned):
     """Reads what there is about the files of the release whose versioned file is `versioned`, and says goodbye.
 
     Gives (sums, files, mark): the lines of SHA256SUMS, None where there is none; (filename, size, is a folder) of each
     file where the server tells only names and there is no SHA256SUMS; and the fingerprint, which `look` gives too.
     """
-    async with FtpClient(*config.server) as client:
-        client.resume(link)
+    async with FtpClient(*job.config.server) as client:
+        client.resume(job.link)
         sums = []
         files = []
         splitter = LineSplitter()
@@ -46,7 +46,7 @@ async def read(config, link, listing, versioned, buffer):
             except ProtocolError:
                 raise ReleaseError(f"{_SUMS} is no list of files: it has a line without end")
 
-        mark, has_sums = await _fingerprint(client, config.name, listing, versioned, buffer, take, files.append)
+        mark, has_sums = await _fingerprint(client, job, listing, versioned, take, files.append)
         sums.append(splitter.end() or b"")
         for number, (filename, size) in enumerate(files):
             is_folder = type(size) is not int and await _is_folder(client, filename, size)
@@ -54,20 +54,20 @@ async def read(config, link, listing, versioned, buffer):
         return sums if has_sums else None, files, mark
 
 
-async def look(config, link, versioned, buffer, stay=False):
+async def look(job, stay=False):
     """The fingerprint of the folder now. Says goodbye unless it is to `stay`."""
-    async with FtpClient(*config.server) as client:
-        client.resume(link)
-        mark, _ = await _fingerprint(client, config.name, await _list(client), versioned, buffer)
+    async with FtpClient(*job.config.server) as client:
+        client.resume(job.link)
+        mark, _ = await _fingerprint(client, job, await _list(client), job.release.versioned)
         if stay:
-            client.suspend(link)
+            client.suspend(job.link)
         return mark
 
 
-async def leave(config, link):
+async def leave(job):
     """Says goodbye."""
-    async with FtpClient(*config.server) as client:
-        client.resume(link)
+    async with FtpClient(*job.config.server) as client:
+        client.resume(job.link)
 
 
 async def _list(client):
@@ -79,7 +79,7 @@ async def _list(client):
     return "NLST", await client.rows("NLST")
 
 
-async def _fingerprint(client, name, listing, versioned, buffer, take=None, tell=None):
+async def _fingerprint(client, job, listing, versioned, take=None, tell=None):
     # A digest of all that matters, and whether there is a SHA256SUMS. `take` gets that, piece by piece. Where there is
     # none and the server tells only names, `tell` gets (filename, size) for each; size is "" where it was refused.
     command, rows = listing
@@ -93,7 +93,7 @@ async def _fingerprint(client, name, listing, versioned, buffer, take=None, tell
         if filename == _SUMS:
             has_sums = True
             continue
-        if filename.startswith(name + "_"):
+        if filename.startswith(job.config.name + "_"):
             by_name.update(filename + "\n")
             if filename != versioned:
                 continue
@@ -113,7 +113,7 @@ async def _fingerprint(client, name, listing, versioned, buffer, take=None, tell
             if take is not None:
                 take(view)
 
-        await client.retrieve(_SUMS, buffer, sink)
+        await client.retrieve(_SUMS, job.buffer, sink)
         return by_name.digest(), True
     for filename in filenames if command == "NLST" else ():
         size = modify = None

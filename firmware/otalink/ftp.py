@@ -6,7 +6,7 @@ What few of them need is loaded when it is used.
 from micropython import const
 
 from otalink.errors import FtpError, ProtocolError
-from otalink.ftp_reply import LineSplitter, check_argument
+from otalink.ftp_reply import LineSplitter, check_argument, parse_size
 from otalink.ftp_session import FtpSession
 
 # A listing without end stops here.
@@ -15,11 +15,25 @@ _ENTRIES_MAX = const(500)
 
 
 class FtpClient(FtpSession):
-    """A client of one FTP server; FtpSession says what its arguments are."""
+    """A client of one FTP server; FtpSession says what its arguments are.
+
+    `retrieve` asks the server for the size of a file that is not given.
+    """
 
     async def noop(self):
         """Asks the server for nothing; the session lives on."""
         await self._run(self._command, "NOOP")
+
+    async def cwd(self, folder):
+        """Makes `folder` the one that later paths are relative to, in later sessions too."""
+        check_argument(folder)
+        await self._run(self._command, "CWD " + folder)
+        self.folder = folder if folder[:1] == "/" or self.folder is None else f"{self.folder}/{folder}"
+
+    async def size(self, path):
+        """The size of a file in bytes, or None when the server cannot tell. FtpError (550) when there is none."""
+        check_argument(path)
+        return await self._run(self._size, path)
 
     async def mdtm(self, path):
         """The time at which a file changed, as YYYYMMDDHHMMSS in UTC, or None when the server cannot tell."""
@@ -53,6 +67,21 @@ class FtpClient(FtpSession):
 
         check_argument(path)
         return await self._run(store, self, path, source, buffer)
+
+    async def _retrieve(self, path, buffer, sink, offset, size):
+        if size is None:
+            size = await self._size(path)
+        return await super()._retrieve(path, buffer, sink, offset, size)
+
+    async def _size(self, path):
+        code, text = await self._command("SIZE " + path, (2, 5))
+        return parse_size(text) if self._can_tell("SIZE " + path, code, text) else None
+
+    def _can_tell(self, line, code, text):
+        # 500 to 504: the server does not have the command at all (RFC 959 section 4.2.2).
+        if code == 550 or code > 504:
+            raise self._refusal(line, code, text)
+        return code == 213
 
     async def _mdtm(self, path, parse):
         code, text = await self._command("MDTM " + path, (2, 5))

@@ -5,11 +5,12 @@ import socket
 from otalink.ftp_session import FtpSession, connect_socket
 
 
-async def begin(config, link):
-    """Logs in, enters the folder and leaves the session in `link`, see FtpSession.suspend."""
-    async with FtpSession(*config.server) as session:
-        await session.cwd(config.folder)
-        session.suspend(link)
+async def begin(job):
+    """Logs in, enters the folder and leaves the session in `job.link`, see FtpSession.suspend."""
+    async with FtpSession(*job.config.server) as session:
+        session.folder = job.config.folder
+        await session.connect()
+        session.suspend(job.link)
 
 
 async def log_in(session):

@@ -25,7 +25,7 @@ from time import ticks_add, ticks_diff, ticks_ms
 from micropython import const
 
 from otalink.errors import FtpError, OtaError, ProtocolError, ResumeError, TransferError
-from otalink.ftp_reply import ReplyParser, check_argument, parse_epsv, parse_pasv, parse_size
+from otalink.ftp_reply import ReplyParser, check_argument, parse_epsv, parse_pasv
 from otalink.phase import call, run, start
 
 # How often a full connection is tried again.
@@ -82,22 +82,11 @@ class FtpSession:
         """Connects and logs in, unless that has been done."""
         await self._run(asyncio.sleep_ms, 0)
 
-    async def cwd(self, folder):
-        """Makes `folder` the one that later paths are relative to, in later sessions too."""
-        check_argument(folder)
-        await self._run(self._command, "CWD " + folder)
-        self.folder = folder if folder[:1] == "/" or self.folder is None else f"{self.folder}/{folder}"
-
-    async def size(self, path):
-        """The size of a file in bytes, or None when the server cannot tell. FtpError (550) when there is none."""
-        check_argument(path)
-        return await self._run(self._size, path)
-
     async def retrieve(self, path, buffer, sink, offset=0, size=None):
         """Fetches a file from byte `offset` on: `sink(view)` takes it piece by piece. Returns the bytes it took.
 
         `buffer` is the caller's bytearray; a view of it is good only while `sink` runs. `sink` is no coroutine, and
-        what it raises ends the transfer. `size` is the length that the file must have, in bytes; None asks the server.
+        what it raises ends the transfer. `size` is the length that the file must have, in bytes; None: nobody knows.
         A server without REST is read from the start, and what comes before `offset` is dropped.
         ResumeError: the file is now shorter than `offset`, or the server ignored REST, so that `sink` took the wrong
         bytes: start this file over.
@@ -298,16 +287,6 @@ class FtpSession:
                 reason = call("ftp_errors.quote", self, str(error))
                 raise ProtocolError(f"FTP server {self._host}:{self._port}: {reason}")
 
-    async def _size(self, path):
-        code, text = await self._command("SIZE " + path, (2, 5))
-        return parse_size(text) if self._can_tell("SIZE " + path, code, text) else None
-
-    def _can_tell(self, line, code, text):
-        # 500 to 504: the server does not have the command at all (RFC 959 section 4.2.2).
-        if code == 550 or code > 504:
-            raise self._refusal(line, code, text)
-        return code == 213
-
     # Data connections
 
     async def _open_data(self):
@@ -379,8 +358,6 @@ class FtpSession:
                 yielded = ticks_ms()
 
     async def _retrieve(self, path, buffer, sink, offset, size):
-        if size is None:
-            size = await self._size(path)
         if size is not None and 0 < offset >= size:
             if offset > size:
                 raise ResumeError(f"{path} has {size} bytes on the server, and {offset} are here: it was replaced")

@@ -15,8 +15,8 @@ import sys
 
 # What phases import. Whatever is not named here stays once it is there.
 _PARTS = (
-    "board commit config download folder ftp ftp_errors ftp_facts ftp_login ftp_reply ftp_session ftp_store install "
-    "layout names offer paths plain plan prepare release space staging version"
+    "board check commit config download fetch folder ftp ftp_errors ftp_facts ftp_login ftp_reply ftp_session "
+    "ftp_store install layout names offer paths plain plan prepare release retry sizes space staging version"
 )
 
 

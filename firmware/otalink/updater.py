@@ -12,7 +12,7 @@ import random
 
 from micropython import const
 
-from otalink.errors import FolderChangedError, InstallError, OtaError, ReleaseError
+from otalink.errors import FolderChangedError, OtaError, ReleaseError
 from otalink.phase import call, run
 
 _MESSAGES_MAX = const(20)
@@ -20,6 +20,15 @@ _MESSAGES_MAX = const(20)
 _STARTS_MAX = const(3)
 # asyncio counts in milliseconds that wrap around.
 _SLEEP_MAX = const(3600)
+
+
+class _Job:
+    """What the phases of an update share: data, and no methods.
+
+    `config`, `root`, `buffer` and `say`, which takes lines for the user; `link`, the FTP session between two phases;
+    `release`, the offer.Release that is being staged, and `staged`, those of its paths that are staged and whole;
+    `wanted`, see prepare.prepare; `received`, `done`, `total` (bytes), `percent` and `progress(done, total)`.
+    """
 
 
 class Updater:
@@ -42,13 +51,11 @@ class Updater:
         self._progress = progress
         self._ask = ask
         self._message = message
-        self._root = root
         self._release = None
-        self._staged = None
         self._busy = False
         self._fault = None
-        # The FTP session between two phases.
-        self._link = []
+        self._job = job = _Job()
+        job.root, job.say, job.link, job.release, job.staged = root, self._say, [], None, None
         if isinstance(config, str):
             try:
                 config = call("config.load", config)
@@ -61,7 +68,8 @@ class Updater:
         self.config = config
         if config is not None:
             # First of all, while the heap is in one piece.
-            self._buffer = bytearray(config.buffer)
+            job.buffer = bytearray(config.buffer)
+            job.config = config
             if config.unknown:
                 self._say("settings that this otalink does not know: {}".format(", ".join(config.unknown)))
 
@@ -112,7 +120,7 @@ class Updater:
         """The version that is installed, four ints; None when none is recorded, or another application's is."""
         if self.config is None:
             return None
-        return call("release install prepare.installed", self.config.name, self._buffer, self._root, self._say)
+        return call("release install prepare.installed", self._job)
 
     async def _alone(self, step, *arguments):
         if self._fault is not None:
@@ -124,20 +132,21 @@ class Updater:
             return await step(*arguments)
         finally:
             self._busy = False
-            if self._link and self._link[0] is not None:
-                self._link[0].close()
-            self._link.clear()
+            link = self._job.link
+            if link and link[0] is not None:
+                link[0].close()
+            link.clear()
 
     async def _update(self):
         for _ in range(_STARTS_MAX):
             try:
                 release = await self._check()
             except ReleaseError:
-                self._discard(self._release)
+                self._discard()
                 raise
             if release is None:
                 # What an abandoned download left is of no use any more.
-                self._discard(self._release)
+                self._discard()
                 return False
             try:
                 await self._download(release, self._progress)
@@ -155,71 +164,28 @@ class Updater:
         return True
 
     async def _check(self):
-        config, link = self.config, self._link
-        installed = self.installed()
-        await run("ftp_session ftp_login.begin", config, link)
-        listing = await run("ftp_session ftp folder.listing", config, link)
-        release = None
-        try:
-            release, messages = call("names plain offer.decide", config, installed, listing)
-        finally:
-            if release is None:
-                await run("ftp_session ftp folder.leave", config, link)
-        self._say(*messages)
-        if release is not None:
-            sums, told, release.mark = await run(
-                "ftp_session ftp folder.read", config, link, listing, release.versioned, self._buffer
-            )
-            self._say(*call("names plain offer.place", release, listing, sums, told))
-        return release
+        return await run("check.check", self._job, self.installed())
 
     async def _download(self, release, progress):
-        flash, link = (self._buffer, self._root), self._link
-        self._release = None
-        self.percent = 0
-
         def report(done, total):
             self.percent = 100 * done // total if total else 100
             if progress is not None:
                 progress(done, total)
 
-        staged = []
-        wanted = None
-        try:
-            wanted = await run("release install prepare.prepare", release, staged, *flash)
-            await run("ftp_session ftp_login.begin", self.config, link)
-            received = await run(
-                "ftp_session staging download.download",
-                self.config,
-                link,
-                release,
-                wanted,
-                staged,
-                *flash,
-                report,
-                self._say,
-            )
-            mark = await run("ftp_session ftp folder.look", self.config, link, release.versioned, self._buffer)
-            if mark != release.mark:
-                raise FolderChangedError("the folder on the server changed during the download")
-            await run("release install prepare.finish", release, wanted, staged, *flash)
-        except (ReleaseError, InstallError):
-            self._discard(release)
-            raise
-        except BaseException:
-            if wanted is not None:
-                call("release install prepare.tidy", release, staged, *flash)
-            raise
-        self._say(f"downloaded {received} bytes: {len(staged)} of {len(release.files)} files differ")
-        self._release, self._staged = release, staged
-
-    def _discard(self, release):
+        job = self._job
         self._release = None
-        call("release install prepare.discard", release, self._buffer, self._root)
+        self.percent = 0
+        job.release, job.progress = release, report
+        await run("fetch.fetch", job)
+        self._release = release
+
+    def _discard(self):
+        self._release = None
+        call("release install prepare.discard", self._job)
 
     async def _apply(self, restart):
         restart = restart or self.config.restart
-        call("commit.check_restart", restart)
+        call("board.check_restart", restart)
         release = self._release
         if release is None:
             raise ValueError("nothing to apply: download a release first")
@@ -227,7 +193,7 @@ class Updater:
             self._say(f"applying {release.label} in {self.config.start_delay} s")
             await _sleep(self.config.start_delay)
         self._release = None
-        if call("release install commit.commit", release, self._staged, restart, self._buffer, self._root, self._say):
+        if call("release install commit.commit", self._job, release, restart):
             # Phases of the new one must not meet the old updater.
             self._fault = "otalink itself was updated: restart the board"
             self._say(self._fault)

@@ -1,0 +1,36 @@
+"""The download of a release, phase by phase: compare, log in, stream, look again, verify and record."""
+
+from otalink.errors import FolderChangedError, InstallError, ReleaseError
+from otalink.phase import call, run
+
+
+async def fetch(job):
+    """Stages what `job.release` has and the flash has not.
+
+    After a ReleaseError or an InstallError nothing is left of it; otherwise what is whole stays staged.
+    """
+    release = job.release
+    job.staged = []
+    job.wanted = None
+    job.done = job.received = 0
+    job.percent = -1
+    try:
+        job.wanted = await run("release install prepare.prepare", job)
+        await run("ftp_session ftp_login.begin", job)
+        if any(file[3] is None for file, _, _ in job.wanted):
+            await run("ftp_session ftp sizes.ask", job)
+        job.total = sum(file[3] or here or 0 for file, _, here in job.wanted)
+        await run("ftp_session staging download.download", job)
+        if await run("ftp_session ftp folder.look", job) != release.mark:
+            raise FolderChangedError("the folder on the server changed during the download")
+        await run("release install prepare.finish", job)
+    except (ReleaseError, InstallError):
+        call("release install prepare.discard", job)
+        raise
+    except BaseException:
+        if job.wanted is not None:
+            call("release install prepare.tidy", job)
+        raise
+    if job.percent < 100:
+        job.progress(job.total, job.total)
+    job.say(f"downloaded {job.received} bytes: {len(job.staged)} of {len(release.files)} files differ")
