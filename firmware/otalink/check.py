@@ -9,12 +9,12 @@ async def check(job, installed):
     listing = await run("ftp_session ftp folder.listing", job)
     release = None
     try:
-        release, messages = call("names plain offer.decide", job.config, installed, listing)
+        release, messages = call("plain offer.decide", job.config, installed, listing)
     finally:
         if release is None:
             await run("ftp_session ftp folder.leave", job)
     job.say(*messages)
     if release is not None:
         sums, told, release.mark = await run("ftp_session ftp folder.read", job, listing, release.versioned)
-        job.say(*call("names plain offer.place", release, listing, sums, told))
+        job.say(*call("plain offer.place", release, listing, sums, told))
     return release

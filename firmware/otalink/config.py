@@ -58,7 +58,7 @@ def configure(values):
             raise ValueError(f"{key} is missing")
         if not isinstance(value, str) or not value:
             raise ValueError(f"{key} must be text")
-        if any(c < " " for c in value):
+        if min(value.encode()) < 32:
             raise ValueError(f"{key} must not hold line ends or other control characters")
         setattr(config, key, value)
     check_name(config.name)

@@ -21,7 +21,12 @@ async def listing(job):
     """Lists the folder: gives (command, lines), those of MLSD, or of NLST where there is no MLSD."""
     async with FtpClient(*job.config.server) as client:
         client.resume(job.link)
-        found = await _list(client)
+        try:
+            found = "MLSD", await client.rows("MLSD")
+        except FtpError as error:
+            if not 500 <= error.code <= 504:
+                raise
+            found = "NLST", await client.rows("NLST")
         client.suspend(job.link)
         return found
 
@@ -58,7 +63,7 @@ async def look(job, stay=False):
     """The fingerprint of the folder now. Says goodbye unless it is to `stay`."""
     async with FtpClient(*job.config.server) as client:
         client.resume(job.link)
-        mark, _ = await _fingerprint(client, job, await _list(client), job.release.versioned)
+        mark, _ = await _fingerprint(client, job, None, job.release.versioned)
         if stay:
             client.suspend(job.link)
         return mark
@@ -70,37 +75,46 @@ async def leave(job):
         client.resume(job.link)
 
 
-async def _list(client):
-    try:
-        return "MLSD", await client.rows("MLSD")
-    except FtpError as error:
-        if not 500 <= error.code <= 504:
-            raise
-    return "NLST", await client.rows("NLST")
-
-
 async def _fingerprint(client, job, listing, versioned, take=None, tell=None):
-    # A digest of all that matters, and whether there is a SHA256SUMS. `take` gets that, piece by piece. Where there is
-    # none and the server tells only names, `tell` gets (filename, size) for each; size is "" where it was refused.
-    command, rows = listing
+    # A digest of all that matters, and whether there is a SHA256SUMS. `listing` is None: the server is asked for it.
+    # `take` gets SHA256SUMS, piece by piece. Where there is none and the server tells only names, `tell` gets
+    # (filename, size) for each; size is "" where it was refused.
     # Where SHA256SUMS says what the files are, only its content and the application's versions count.
     by_name, by_row = hashlib.sha256(), hashlib.sha256()
+    prefix = job.config.name + "_"
     filenames = []
     has_sums = False
-    for row in rows:
+
+    def see(row):
+        nonlocal has_sums
         filename = text_of(row if command == "NLST" else row.partition(b" ")[2])
         filename = filename[filename.rfind("/") + 1 :]
         if filename == _SUMS:
             has_sums = True
-            continue
-        if filename.startswith(job.config.name + "_"):
+            return
+        if filename.startswith(prefix):
             by_name.update(filename + "\n")
             if filename != versioned:
-                continue
+                return
         # Hidden files are uploads under way.
         if filename[:1] not in ("", ".") and not filename.endswith(".ota") and b"type=dir;" not in row.lower():
             by_row.update(row + b"\n")
-            filenames.append(filename)
+            if command == "NLST":
+                filenames.append(filename)
+
+    if listing is not None:
+        command, rows = listing
+        for row in rows:
+            see(row)
+    else:
+        command = "MLSD"
+        try:
+            await client.rows(command, see)
+        except FtpError as error:
+            if not 500 <= error.code <= 504:
+                raise
+            command = "NLST"
+            await client.rows(command, see)
     if has_sums:
         total = 0
 
@@ -115,7 +129,7 @@ async def _fingerprint(client, job, listing, versioned, take=None, tell=None):
 
         await client.retrieve(_SUMS, job.buffer, sink)
         return by_name.digest(), True
-    for filename in filenames if command == "NLST" else ():
+    for filename in filenames:
         size = modify = None
         try:
             size = await client.size(filename)

@@ -57,9 +57,9 @@ class FtpClient(FtpSession):
 
         return await self._run(self._entries, "MLSD", parse_mlsd_line)
 
-    async def rows(self, command):
-        """The lines of a listing as they came, as bytes; `command` is MLSD or NLST."""
-        return await self._run(self._entries, command, bytes)
+    async def rows(self, command, parse=bytes):
+        """The lines of a listing, as bytes, or what `parse` makes of them; `command` is MLSD or NLST."""
+        return await self._run(self._entries, command, parse)
 
     async def store(self, path, source, buffer):
         """Sends what `source.readinto(buffer)` gives until it gives 0, as the file `path`. Returns its bytes."""
@@ -119,7 +119,7 @@ class FtpClient(FtpSession):
                     raise ProtocolError(f"the folder holds over {_ENTRIES_MAX} names: move some to another")
                 entries.append(entry)
 
-        await self._receive(command, bytearray(256), sink, 0, None)
+        await self._receive(command, bytearray(128), sink, 0, None)
         await self._finish(command, final)
         rest = splitter.end()
         if rest:

@@ -37,7 +37,11 @@ def quote(session, text):
     """The server's words for one line of an error, without the password if it sends that back."""
     if session._password and session._user != "anonymous":
         text = text.replace(session._password, "***")
-    return "".join(c if c >= " " else " " for c in text[:200])
+    found = bytearray(text[:200].encode())
+    for i in range(len(found)):
+        if found[i] < 32:
+            found[i] = 32
+    return found.decode()
 
 
 async def broken_data(session, line, error):

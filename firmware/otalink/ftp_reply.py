@@ -22,11 +22,12 @@ class LineSplitter:
     def feed(self, data: bytes | bytearray | memoryview) -> list[bytes]:
         """The lines that `data` (bytes or a memoryview, copied) completes, without their line ends, as a list."""
         lines = (self._rest + bytes(data)).split(b"\n")
+        if max(map(len, lines)) > self._limit:
+            raise ProtocolError(f"the server sent a line of over {self._limit} bytes")
         self._rest = lines.pop()
-        for line in lines:
-            self._check(line)
-        self._check(self._rest)
-        return [line.rstrip(b"\r") for line in lines]
+        for i in range(len(lines)):
+            lines[i] = lines[i].rstrip(b"\r")
+        return lines
 
     def has_part(self) -> bool:
         """True in the middle of a line."""
@@ -36,10 +37,6 @@ class LineSplitter:
         """The last line, when the stream ended without a line end behind it; else None."""
         rest, self._rest = self._rest, b""
         return rest.rstrip(b"\r") or None
-
-    def _check(self, line: bytes) -> None:
-        if len(line) > self._limit:
-            raise ProtocolError(f"the server sent a line of over {self._limit} bytes")
 
 
 class ReplyParser:
@@ -118,7 +115,11 @@ def parse_pasv(text: str) -> int:
     The address in it is left out on purpose: it may be 0.0.0.0, a private one behind a router, or a third party's;
     data connections go to the control connection's peer. Raises ProtocolError.
     """
-    for piece in "".join(c if c in "0123456789," else " " for c in text).split():
+    digits = bytearray(text.encode())
+    for i in range(len(digits)):
+        if digits[i] not in b"0123456789,":
+            digits[i] = 32
+    for piece in digits.decode().split():
         fields = piece.strip(",").split(",")
         if len(fields) == 6 and all(is_number(field, 3) and int(field) < 256 for field in fields):
             return _port(str(int(fields[4]) * 256 + int(fields[5])), text)
@@ -142,4 +143,4 @@ def parse_size(text: str) -> int:
 def is_number(text: str, digits_max: int) -> bool:
     """True when `text` is a decimal number of at most so many digits."""
     # Not isdigit(): CPython's takes digits of every script.
-    return 0 < len(text) <= digits_max and all("0" <= c <= "9" for c in text)
+    return 0 < len(text) <= digits_max and not text.strip("0123456789")

@@ -10,8 +10,8 @@ def check_path(path: str) -> None:
     """Raises ValueError unless a release may name `path` (relative to the root of the flash, `/` between parts)."""
     if not path or len(path.encode()) > PATH_MAX:
         raise ValueError(f"path {path[:40]}: it must have 1 to {PATH_MAX} bytes")
-    for c in path:
-        if c < " " or c == "\x7f" or c == "\\":
+    for byte in path.encode():
+        if byte < 32 or byte in (92, 127):
             raise ValueError(f"path {path!r}: control characters and backslashes are not allowed")
     for part in path.split("/"):
         if part in ("", ".", ".."):
@@ -24,5 +24,5 @@ def check_path(path: str) -> None:
 
 def check_digest(text: str) -> None:
     """Raises ValueError unless `text` is a SHA-256 as 64 lower-case hexadecimal digits."""
-    if len(text) != 64 or not all("0" <= c <= "9" or "a" <= c <= "f" for c in text):
+    if len(text) != 64 or text.strip("0123456789abcdef"):
         raise ValueError(f"{text[:70]}: a SHA-256 has 64 lower-case hexadecimal digits")

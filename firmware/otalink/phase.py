@@ -16,7 +16,7 @@ import sys
 # What phases import. Whatever is not named here stays once it is there.
 _PARTS = (
     "board check commit config download fetch folder ftp ftp_errors ftp_facts ftp_login ftp_reply ftp_session "
-    "ftp_store install layout names offer paths plain plan prepare release retry sizes space staging version"
+    "ftp_store install layout offer paths plain plan prepare release retry sizes space staging version"
 )
 
 

@@ -7,7 +7,7 @@ gives one file after the other.
 
 from otalink.errors import ReleaseError
 from otalink.paths import check_digest, check_path
-from otalink.version import check_name, format_version, parse_version
+from otalink.version import DIGITS, check_name, format_version, parse_version
 
 MAGIC = "otalink"
 FORMAT = "1"
@@ -104,6 +104,6 @@ class Header:
 
 
 def _number(text: str, what: str) -> int:
-    if not text or len(text) > 10 or not all("0" <= c <= "9" for c in text):
+    if not text or len(text) > 10 or text.strip(DIGITS):
         raise ReleaseError(f"header: {what} is no number: {text[:20]}")
     return int(text)

@@ -1,10 +1,14 @@
 """Versions, the NAME of a release and the update policy. Pure: the board and the host use this same file.
 
-A version is a tuple of four ints; missing fields count as 0, and tuples compare as the versions do. `names.py` has the
+A version is a tuple of four ints; missing fields count as 0, and tuples compare as the versions do. `plain.py` has the
 names of releases.
 """
 
 FIELD_MAX = 65535
+# What may stand in a text is asked by `text.strip(DIGITS)`, which leaves nothing if it has nothing else: on MicroPython
+# each character that a loop over a text meets takes heap for ever.
+DIGITS = "0123456789"
+LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 POLICIES = ("newer", "differs")
 
 
@@ -15,7 +19,7 @@ def parse_version(text: str) -> tuple[int, int, int, int]:
         raise ValueError(f"version {text}: more than four fields")
     version = []
     for field in fields:
-        if not field or not all(is_digit(c) for c in field):
+        if not field or field.strip(DIGITS):
             raise ValueError(f"version {text}: each field must be a number, as in 1.0.0.2")
         # Length first: a field of a million digits must not become an integer.
         if len(field) > 10 or int(field) > FIELD_MAX:
@@ -34,7 +38,7 @@ def check_name(name: str) -> None:
     """Raises ValueError unless `name` can be the NAME of a release."""
     if not name:
         raise ValueError("a release needs a name before the underscore, as in thermostat_1.0.0.2.py")
-    if name[0] == "." or not all(is_letter(c) or is_digit(c) or c in ".-" for c in name):
+    if name[0] == "." or name.strip(LETTERS + DIGITS + ".-"):
         raise ValueError(f"name {name}: only letters, digits, . and - may stand in it, and no . first")
 
 
@@ -45,13 +49,3 @@ def is_wanted(policy: str, installed: tuple[int, int, int, int] | None, offered:
     if installed is None:
         return True
     return offered > installed if policy == "newer" else offered != installed
-
-
-def is_letter(c: str) -> bool:
-    """True for a letter of ASCII."""
-    return "a" <= c <= "z" or "A" <= c <= "Z"
-
-
-def is_digit(c: str) -> bool:
-    """True for a digit of ASCII."""
-    return "0" <= c <= "9"

@@ -19,9 +19,18 @@ from pathlib import Path
 from typing import IO, Any
 
 from otalink.errors import OtaError
-from otalink.names import application_of, format_release_name, other_application, parse_release_name
 from otalink.paths import check_path
-from otalink.plain import SUMS, format_sums_line, parse_sums_line, select, target_path
+from otalink.plain import (
+    SUMS,
+    application_of,
+    format_release_name,
+    format_sums_line,
+    other_application,
+    parse_release_name,
+    parse_sums_line,
+    select,
+    target_path,
+)
 from otalink.plan import check_folders, hidden_by
 from otalink.version import check_name, format_version, parse_version
 from otalink_host.errors import UserError

@@ -2,7 +2,7 @@
 
 from support import raised
 
-from otalink.names import choose, format_release_name, other_application, parse_release_name
+from otalink.plain import choose, format_release_name, other_application, parse_release_name
 from otalink.version import format_version, is_wanted, parse_version
 
 

@@ -17,9 +17,8 @@ import otalink.release
 import otalink.version
 from otalink.errors import ReleaseError
 from otalink.layout import parents
-from otalink.names import choose, parse_release_name
 from otalink.paths import check_path
-from otalink.plain import format_sums_line, parse_sums_line
+from otalink.plain import choose, format_sums_line, parse_release_name, parse_sums_line
 from otalink.plan import REMOVE, WANT, check_folders, steps
 from otalink.release import Header, format_header
 from otalink.version import format_version, parse_version
