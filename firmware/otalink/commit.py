@@ -11,7 +11,7 @@ def commit(job, release, restart):
     flash = Installation(job.buffer, job.root, [file[0] for file in release.files], job.staged)
     flash.commit()
     brought = False
-    for path, _, _, _ in release.files:
+    for path in [file[0] for file in release.files]:
         brought = brought or "/otalink/" in "/" + path
         source = hidden_by(path)
         if source is not None and flash.exists(source):

@@ -11,8 +11,8 @@ async def download(job):
     async with FtpSession(*job.config.server) as client:
         client.resume(job.link)
         report(job, 0)
-        for file, here, _ in job.wanted:
-            path = file[0]
+        for file in job.wanted:
+            path, here = file[0], file[4]
             if here is not None:
                 # Nothing says what the file must be: it is fetched to be compared, and not written if it is equal.
                 came, size = await _bring(job, client, file, None)
@@ -34,8 +34,8 @@ async def _bring(job, client, file, staged):
         job.received += size
         report(job, size)
 
-    path, filename, digest, size = file
-    target = StagedFile(job.root + "/", path, staged)
+    path, filename, digest, size = file[:4]
+    target = StagedFile(path, f"{job.root}/{path}{job.suffix}", staged)
     failures = None
     try:
         while True:

@@ -17,9 +17,9 @@ async def fetch(job):
     try:
         job.wanted = await run("release install prepare.prepare", job)
         await run("ftp_session ftp_login.begin", job)
-        if any(file[3] is None for file, _, _ in job.wanted):
+        if any(file[3] is None for file in job.wanted):
             await run("ftp_session ftp sizes.ask", job)
-        job.total = sum(file[3] or here or 0 for file, _, here in job.wanted)
+        job.total = sum(file[3] or file[5] or 0 for file in job.wanted)
         await run("ftp_session staging download.download", job)
         if await run("ftp_session ftp folder.look", job) != release.mark:
             raise FolderChangedError("the folder on the server changed during the download")

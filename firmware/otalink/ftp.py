@@ -8,6 +8,7 @@ from micropython import const
 from otalink.errors import FtpError, ProtocolError
 from otalink.ftp_reply import LineSplitter, check_argument, parse_size
 from otalink.ftp_session import FtpSession
+from otalink.phase import call
 
 # A listing without end stops here.
 _LISTING_MAX = const(131072)
@@ -37,10 +38,8 @@ class FtpClient(FtpSession):
 
     async def mdtm(self, path):
         """The time at which a file changed, as YYYYMMDDHHMMSS in UTC, or None when the server cannot tell."""
-        from otalink.ftp_facts import parse_mdtm
-
         check_argument(path)
-        return await self._run(self._mdtm, path, parse_mdtm)
+        return await self._run(self._mdtm, path)
 
     async def nlst(self):
         """The names in the current folder, as a list; folders' names too, which NLST cannot tell apart."""
@@ -83,9 +82,9 @@ class FtpClient(FtpSession):
             raise self._refusal(line, code, text)
         return code == 213
 
-    async def _mdtm(self, path, parse):
+    async def _mdtm(self, path):
         code, text = await self._command("MDTM " + path, (2, 5))
-        return parse(text) if self._can_tell("MDTM " + path, code, text) else None
+        return call("ftp_facts.parse_mdtm", text) if self._can_tell("MDTM " + path, code, text) else None
 
     async def _entries(self, command, parse):
         # What `parse` makes of the lines of a listing, None left out.

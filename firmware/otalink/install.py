@@ -17,8 +17,9 @@ from otalink.errors import InstallError, ReleaseError
 from otalink.layout import INCOMING, INSTALLED, NEW_SUFFIX, STATE_FOLDER, parents
 from otalink.plan import REMOVE, steps
 from otalink.release import Header, format_header
-from otalink.staging import StagedFile, kind_of, make_folder, on_flash, size_of
+from otalink.staging import StagedFile, on_flash
 
+_FOLDER_BIT = const(0x4000)
 # Reading files back must let the application run: at the least this often.
 _YIELD_MS = const(10)
 
@@ -89,7 +90,7 @@ class Installation:
 
     def size(self, path):
         """The bytes of a file on the flash; None when there is no such file."""
-        return size_of(self._root, path)
+        return os.stat(self._root + path)[6] if self._kind(path) == "file" else None
 
     # Staging
 
@@ -116,7 +117,7 @@ class Installation:
 
         `files` is a list of (path, digest, size).
         """
-        make_folder(self._root, STATE_FOLDER)
+        self._make_folder(STATE_FOLDER)
         new = INCOMING + NEW_SUFFIX
         with on_flash(INCOMING, "written", open, self._root + new, "wb") as file:
             for line in format_header(name, version, files):
@@ -132,8 +133,14 @@ class Installation:
         check_space(self._root, self._paths, files)
 
     def stage(self, path):
-        """A StagedFile for `path`."""
-        return StagedFile(self._root, path, self._staged)
+        """A StagedFile for `path`, empty; the folders that it needs are made."""
+        self.make_folders(path)
+        return StagedFile(path, self._root + path + NEW_SUFFIX, self._staged)
+
+    def make_folders(self, path):
+        """Makes the folders that `path` lies in."""
+        for folder in parents(path):
+            self._make_folder(folder)
 
     async def take_staged(self, path, digest):
         """True when an earlier try has left `path` staged with this content; what else it has left is removed."""
@@ -198,7 +205,17 @@ class Installation:
     # The flash
 
     def _kind(self, path):
-        return kind_of(self._root, path)
+        try:
+            return "folder" if os.stat(self._root + path)[0] & _FOLDER_BIT else "file"
+        except OSError:
+            return None
+
+    def _make_folder(self, path):
+        kind = self._kind(path)
+        if kind == "file":
+            raise InstallError(f"/{path} is a file where a folder must be: remove it")
+        if kind is None:
+            on_flash(path, "made", os.mkdir, self._root + path)
 
     def _rename(self, path, target):
         on_flash(target, "put in place", os.rename, self._root + path, self._root + target)

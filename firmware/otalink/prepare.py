@@ -2,6 +2,7 @@
 
 from otalink.errors import InstallError
 from otalink.install import Installation
+from otalink.layout import NEW_SUFFIX
 
 _UNKNOWN = "0" * 64
 
@@ -17,16 +18,16 @@ def installed(job):
 
 
 async def prepare(job):
-    """Begins to stage the release. Gives (file, here, size here) for each of its files that has to be fetched.
+    """Begins to stage the release. Gives those of its files that have to be fetched, with two more elements each.
 
-    `here` is the SHA-256 of what the flash has, where nothing but the fetched file can tell whether it is equal; else
-    None. What is staged already is put into the empty `job.staged`.
+    The SHA-256 of what the flash has, where nothing but the fetched file can tell whether it is equal, else None; and
+    the size of that, or None. What is staged already is put into the empty `job.staged`.
     """
     flash = _open(job)
     flash.begin([file[0] for file in job.release.files])
     wanted = []
     for file in job.release.files:
-        path, _, digest, size = file
+        path, _, digest, size = file[:4]
         here = None
         size_here = flash.size(path)
         if digest is not None or size in (None, size_here):
@@ -34,16 +35,20 @@ async def prepare(job):
         if digest is not None and here == digest:
             flash.unstage(path)
         elif not await flash.take_staged(path, digest):
-            wanted.append((file, here if digest is None else None, size_here))
-    flash.check_space([(file[0], file[3] or 0) for file, _, _ in wanted])
+            file[4:] = here if digest is None else None, size_here
+            wanted.append(file)
+    flash.check_space([(file[0], file[3] or 0) for file in wanted])
     _record(flash, job.release)
+    for file in wanted:
+        flash.make_folders(file[0])
+    job.suffix = NEW_SUFFIX
     return wanted
 
 
 async def finish(job):
     """Verifies what has been fetched and records it, now that all is known of it."""
     flash = _open(job)
-    for file, _, _ in job.wanted:
+    for file in job.wanted:
         if file[0] in job.staged:
             await flash.verify(file[0], file[2])
     for file in job.release.files:
@@ -69,5 +74,5 @@ def _record(flash, release):
     flash.record(
         release.name,
         release.version,
-        [(path, digest or _UNKNOWN, size or 0) for path, _, digest, size in release.files],
+        [(file[0], file[2] or _UNKNOWN, file[3] or 0) for file in release.files],
     )

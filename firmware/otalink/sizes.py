@@ -9,7 +9,7 @@ async def ask(job):
     """Asks for the sizes of what is wanted where they are not known, and checks the space again."""
     async with FtpClient(*job.config.server) as client:
         client.resume(job.link)
-        for file, _, _ in job.wanted:
+        for file in job.wanted:
             if file[3] is None:
                 try:
                     file[3] = await client.size(file[1])
@@ -22,5 +22,5 @@ async def ask(job):
         "space.check_space",
         job.root + "/",
         [file[0] for file in job.release.files],
-        [(file[0], file[3] or 0) for file, _, _ in job.wanted],
+        [(file[0], file[3] or 0) for file in job.wanted],
     )

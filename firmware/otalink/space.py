@@ -6,7 +6,7 @@ from micropython import const
 
 from otalink.errors import InstallError
 from otalink.layout import parents
-from otalink.staging import kind_of, on_flash
+from otalink.staging import on_flash
 
 # Blocks that an update needs beside those of its files and new folders: the state folder, and room for littlefs to
 # move in. A folder takes two.
@@ -27,7 +27,7 @@ def check_space(root, paths, files):
         free = 0
     folders = set()
     for path, _ in files:
-        folders.update(folder for folder in parents(path) if kind_of(root, folder) is None)
+        folders.update(folder for folder in parents(path) if not _exists(root + folder))
     record = sum(len(path) + _LINE_BYTES for path in paths)
     # The record is there twice while it is written anew.
     needed = _SPARE_BLOCKS + 2 * len(folders) + 2 * (record // block + 1)
@@ -38,3 +38,10 @@ def check_space(root, paths, files):
             f"the flash is too full: the update needs {needed * block} bytes, {free * block} are free; "
             "remove files that the application does not need"
         )
+
+
+def _exists(path):
+    try:
+        return bool(os.stat(path))
+    except OSError:
+        return False

@@ -1,32 +1,26 @@
-"""Files that are staged beside their targets: what a download needs of the flash, and no more.
-
-Each path is relative to `root`, which ends in a slash. Every function raises InstallError when the flash fails.
-"""
+"""Files that are staged beside their targets: what a download needs of the flash, and no more."""
 
 import hashlib
-import os
 from binascii import hexlify
 
 from micropython import const
 
 from otalink.errors import InstallError, ReleaseError
-from otalink.layout import NEW_SUFFIX, parents
 
-_FOLDER_BIT = const(0x4000)
 # littlefs numbers its errors by itself: this is no space, whatever the port.
 _NO_SPACE = const(28)
 
 
 class StagedFile:
-    """A file that is being staged, empty at first; the folders that it needs are made.
+    """A file `path` that is being staged as `staging_path`, empty at first.
 
     `written` counts its bytes; `write` is what FtpClient.retrieve takes as its sink. Once all has come, its path is in
     the list `staged`. Where that is None, nothing is written: its digest is what is wanted.
     """
 
-    def __init__(self, root, path, staged):
-        self._root = root
+    def __init__(self, path, staging_path, staged):
         self._path = path
+        self._staging_path = staging_path
         self._staged = staged
         self._file = None
         self.restart()
@@ -34,11 +28,8 @@ class StagedFile:
     def restart(self):
         """Begins the file over."""
         self.close()
-        path = self._path
         if self._staged is not None:
-            for folder in parents(path):
-                make_folder(self._root, folder)
-            self._file = on_flash(path, "written", open, self._root + path + NEW_SUFFIX, "wb")
+            self._file = on_flash(self._path, "written", open, self._staging_path, "wb")
         self._sha256 = hashlib.sha256()
         self.written = 0
 
@@ -70,28 +61,6 @@ class StagedFile:
         file, self._file = self._file, None
         if file is not None:
             on_flash(self._path, "written", file.close)
-
-
-def kind_of(root, path):
-    """What `path` is: "file", "folder" or None."""
-    try:
-        return "folder" if os.stat(root + path)[0] & _FOLDER_BIT else "file"
-    except OSError:
-        return None
-
-
-def size_of(root, path):
-    """The bytes of a file; None when there is no such file."""
-    return os.stat(root + path)[6] if kind_of(root, path) == "file" else None
-
-
-def make_folder(root, path):
-    """Makes a folder, unless it is there."""
-    kind = kind_of(root, path)
-    if kind == "file":
-        raise InstallError(f"/{path} is a file where a folder must be: remove it")
-    if kind is None:
-        on_flash(path, "made", os.mkdir, root + path)
 
 
 def on_flash(path, what, function, *arguments):
