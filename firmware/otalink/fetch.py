@@ -1,7 +1,7 @@
 """The download of a release, phase by phase: compare, log in, stream, look again, verify and record."""
 
 from otalink.errors import FolderChangedError, InstallError, ReleaseError
-from otalink.phase import call, run
+from otalink.phase import run
 
 
 async def fetch(job):
@@ -15,21 +15,21 @@ async def fetch(job):
     job.done = job.received = 0
     job.percent = -1
     try:
-        job.wanted = await run("release install prepare.prepare", job)
-        await run("ftp_session ftp_login.begin", job)
+        job.wanted = await run("prepare.prepare", job)
+        await run("ftp_login.begin", job)
         if any(file[3] is None for file in job.wanted):
-            await run("ftp_session ftp sizes.ask", job)
+            await run("sizes.ask", job)
         job.total = sum(file[3] or file[5] or 0 for file in job.wanted)
-        await run("ftp_session staging download.download", job)
-        if await run("ftp_session ftp folder.look", job) != release.mark:
+        await run("download.download", job)
+        if await run("folder.look", job) != release.mark:
             raise FolderChangedError("the folder on the server changed during the download")
-        await run("release install prepare.finish", job)
+        await run("prepare.finish", job)
     except (ReleaseError, InstallError):
-        call("release install prepare.discard", job)
+        await run("prepare.discard", job)
         raise
     except BaseException:
         if job.wanted is not None:
-            call("release install prepare.tidy", job)
+            await run("prepare.tidy", job)
         raise
     if job.percent < 100:
         job.progress(job.total, job.total)

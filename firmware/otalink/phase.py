@@ -20,11 +20,22 @@ _PARTS = (
 )
 
 
-def call(name, *arguments):
-    """Gives what a function of otalink gives, such as "config.load"; the modules that this imported are forgotten.
+# What a phase imports, in an order in which no module imports another that is not there yet. One at a time they take
+# less than when one import leads to the next: the collector has its turn in between.
+_AHEAD = {
+    "commit": "layout paths version release plan staging install board",
+    "config": "board version",
+    "download": "ftp_reply ftp_session staging",
+    "folder": "ftp_reply ftp_session ftp",
+    "ftp_login": "ftp_reply ftp_session",
+    "offer": "layout paths version plain plan ftp_reply ftp_facts",
+    "prepare": "layout paths version release plan staging install",
+    "sizes": "ftp_reply ftp_session ftp",
+}
 
-    Modules may stand before it, as in "release prepare.finish": a large one is best loaded before those that use it.
-    """
+
+def call(name, *arguments):
+    """Gives what a function of otalink gives, such as "config.load"; the modules that this imported are forgotten."""
     there = _loaded()
     try:
         return _find(name)(*arguments)
@@ -33,14 +44,23 @@ def call(name, *arguments):
 
 
 async def run(name, *arguments):
-    """`call` for a coroutine."""
+    """`call` for a coroutine or a function, from a coroutine: what is forgotten is sure to be out of memory then."""
     there = _loaded()
+    given = None
     try:
-        return await _find(name)(*arguments)
+        given = _find(name)(*arguments)
+        return await given if hasattr(given, "send") else given
     finally:
+        given = None  # a coroutine keeps its module
         _forget(there)
-        # A turn of the loop ends the tasks that were cancelled, and clears away what the phase has left on the stack.
-        await asyncio.sleep_ms(0)
+        await asyncio.create_task(_collect())
+
+
+async def _collect():
+    # After a turn, in which cancelled tasks end. And in a task of its own, whose stack is short: the collector takes
+    # all that earlier calls have left on the stack for pointers, and so keeps whole modules.
+    await asyncio.sleep_ms(0)
+    gc.collect()
 
 
 def start(coroutine):
@@ -56,11 +76,11 @@ async def _let_go(holder):
 
 
 def _find(name):
-    for part in name.split(" "):
+    module, _, function = name.partition(".")
+    for part in f"{_AHEAD.get(module, '')} {module}".split():
         # What is loaded now should find the heap in one piece.
         gc.collect()
-        module, _, function = part.partition(".")
-        found = __import__("otalink." + module, None, None, (function,))
+        found = __import__("otalink." + part, None, None, (function,))
     return getattr(found, function)
 
 

@@ -121,7 +121,7 @@ class Updater:
         """The version that is installed, four ints; None when none is recorded, or another application's is."""
         if self.config is None:
             return None
-        return call("release install prepare.installed", self._job)
+        return call("prepare.installed", self._job)
 
     async def _alone(self, step, *arguments):
         if self._fault is not None:
@@ -182,7 +182,7 @@ class Updater:
 
     def _discard(self):
         self._release = None
-        call("release install prepare.discard", self._job)
+        call("prepare.discard", self._job)
 
     async def _apply(self, restart):
         restart = restart or self.config.restart
@@ -194,7 +194,7 @@ class Updater:
             self._say(f"applying {release.label} in {self.config.start_delay} s")
             await _sleep(self.config.start_delay)
         self._release = None
-        if call("release install commit.commit", self._job, release, restart):
+        if call("commit.commit", self._job, release, restart):
             # Phases of the new one must not meet the old updater.
             self._fault = "otalink itself was updated: restart the board"
             self._say(self._fault)
