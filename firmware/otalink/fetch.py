@@ -21,7 +21,7 @@ async def fetch(job):
             await run("sizes.ask", job)
         job.total = sum(file[3] or file[5] or 0 for file in job.wanted)
         await run("download.download", job)
-        if await run("folder.look", job) != release.mark:
+        if await run("fingerprint.look", job) != release.mark:
             raise FolderChangedError("the folder on the server changed during the download")
         await run("prepare.finish", job)
     except (ReleaseError, InstallError):

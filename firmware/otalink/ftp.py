@@ -1,25 +1,11 @@
-"""The FTP client: what its session has, and the commands that no download needs (RFC 959, RFC 3659).
+"""The FTP client: what its sessions have, and the commands that no update needs (RFC 959)."""
 
-What few of them need is loaded when it is used.
-"""
-
-from micropython import const
-
-from otalink.errors import FtpError, ProtocolError
-from otalink.ftp_reply import LineSplitter, check_argument, parse_size
-from otalink.ftp_session import FtpSession
-from otalink.phase import call
-
-# A listing without end stops here.
-_LISTING_MAX = const(131072)
-_ENTRIES_MAX = const(500)
+from otalink.ftp_listing import FtpListing
+from otalink.ftp_reply import check_argument
 
 
-class FtpClient(FtpSession):
-    """A client of one FTP server; FtpSession says what its arguments are.
-
-    `retrieve` asks the server for the size of a file that is not given.
-    """
+class FtpClient(FtpListing):
+    """A client of one FTP server; FtpSession says what its arguments are."""
 
     async def noop(self):
         """Asks the server for nothing; the session lives on."""
@@ -30,16 +16,6 @@ class FtpClient(FtpSession):
         check_argument(folder)
         await self._run(self._command, "CWD " + folder)
         self.folder = folder if folder[:1] == "/" or self.folder is None else f"{self.folder}/{folder}"
-
-    async def size(self, path):
-        """The size of a file in bytes, or None when the server cannot tell. FtpError (550) when there is none."""
-        check_argument(path)
-        return await self._run(self._size, path)
-
-    async def mdtm(self, path):
-        """The time at which a file changed, as YYYYMMDDHHMMSS in UTC, or None when the server cannot tell."""
-        check_argument(path)
-        return await self._run(self._mdtm, path)
 
     async def nlst(self):
         """The names in the current folder, as a list; folders' names too, which NLST cannot tell apart."""
@@ -56,71 +32,9 @@ class FtpClient(FtpSession):
 
         return await self._run(self._entries, "MLSD", parse_mlsd_line)
 
-    async def rows(self, command, parse=bytes):
-        """The lines of a listing, as bytes, or what `parse` makes of them; `command` is MLSD or NLST."""
-        return await self._run(self._entries, command, parse)
-
     async def store(self, path, source, buffer):
         """Sends what `source.readinto(buffer)` gives until it gives 0, as the file `path`. Returns its bytes."""
         from otalink.ftp_store import store
 
         check_argument(path)
         return await self._run(store, self, path, source, buffer)
-
-    async def _retrieve(self, path, buffer, sink, offset, size):
-        if size is None:
-            size = await self._size(path)
-        return await super()._retrieve(path, buffer, sink, offset, size)
-
-    async def _size(self, path):
-        code, text = await self._command("SIZE " + path, (2, 5))
-        return parse_size(text) if self._can_tell("SIZE " + path, code, text) else None
-
-    def _can_tell(self, line, code, text):
-        # 500 to 504: the server does not have the command at all (RFC 959 section 4.2.2).
-        if code == 550 or code > 504:
-            raise self._refusal(line, code, text)
-        return code == 213
-
-    async def _mdtm(self, path):
-        code, text = await self._command("MDTM " + path, (2, 5))
-        return call("ftp_facts.parse_mdtm", text) if self._can_tell("MDTM " + path, code, text) else None
-
-    async def _entries(self, command, parse):
-        # What `parse` makes of the lines of a listing, None left out.
-        await self._open_data()
-        try:
-            final = await self._start(command)
-        except FtpError as error:
-            # A server that lacks the command, or calls an empty folder an error: the session goes on.
-            self._data.close()
-            self._data = None
-            if command == "NLST" and error.code in (450, 550):
-                # What several servers say of a folder with nothing in it.
-                return []
-            raise
-        splitter = LineSplitter()
-        entries = []
-        total = 0
-
-        def sink(view):
-            nonlocal total
-            total += len(view)
-            for row in splitter.feed(view):
-                add(row)
-            if total > _LISTING_MAX:
-                raise ProtocolError(f"the server sent a listing of over {_LISTING_MAX} bytes: empty the folder")
-
-        def add(row):
-            entry = parse(row)
-            if entry is not None:
-                if len(entries) == _ENTRIES_MAX:
-                    raise ProtocolError(f"the folder holds over {_ENTRIES_MAX} names: move some to another")
-                entries.append(entry)
-
-        await self._receive(command, bytearray(128), sink, 0, None)
-        await self._finish(command, final)
-        rest = splitter.end()
-        if rest:
-            add(rest)
-        return entries

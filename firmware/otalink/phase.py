@@ -15,8 +15,8 @@ import sys
 
 # What phases import. Whatever is not named here stays once it is there.
 _PARTS = (
-    "board check commit config download fetch folder ftp ftp_errors ftp_facts ftp_login ftp_reply ftp_session "
-    "ftp_store install layout offer paths plain plan prepare release retry sizes space staging version"
+    "board check commit config download fetch fingerprint folder ftp ftp_errors ftp_facts ftp_listing ftp_login "
+    "ftp_reply ftp_session ftp_store install layout offer paths plain plan prepare release retry sizes space staging version"
 )
 
 
@@ -26,11 +26,12 @@ _AHEAD = {
     "commit": "layout paths version release plan staging install board",
     "config": "board version",
     "download": "ftp_reply ftp_session staging",
-    "folder": "ftp_reply ftp_session ftp",
+    "fingerprint": "ftp_reply ftp_session ftp_listing",
+    "folder": "ftp_reply ftp_session ftp_listing fingerprint",
     "ftp_login": "ftp_reply ftp_session",
     "offer": "layout paths version plain plan ftp_reply ftp_facts",
     "prepare": "layout paths version release plan staging install",
-    "sizes": "ftp_reply ftp_session ftp",
+    "sizes": "ftp_reply ftp_session ftp_listing",
 }
 
 

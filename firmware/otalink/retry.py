@@ -36,7 +36,7 @@ async def wait(job, client, target, error, before, failures):
 async def refuse_change(job, client):
     """Raises FolderChangedError when the folder is not what it was at first."""
     client.suspend(job.link)
-    mark = await run("folder.look", job, True)
+    mark = await run("fingerprint.look", job, True)
     client.resume(job.link)
     if mark != job.release.mark:
         raise FolderChangedError("the folder on the server changed during the download")

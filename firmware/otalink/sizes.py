@@ -1,13 +1,13 @@
 """The sizes of files that the listing does not tell."""
 
 from otalink.errors import FtpError, TransferError
-from otalink.ftp import FtpClient
+from otalink.ftp_listing import FtpListing
 from otalink.phase import call
 
 
 async def ask(job):
     """Asks for the sizes of what is wanted where they are not known, and checks the space again."""
-    async with FtpClient(*job.config.server) as client:
+    async with FtpListing(*job.config.server) as client:
         client.resume(job.link)
         for file in job.wanted:
             if file[3] is None:

@@ -1,0 +1,99 @@
+"""Whether a folder on a server is still what it was: a fingerprint of its listing and its SHA256SUMS, as they come.
+
+It knows no rule about releases but which names cannot matter.
+"""
+
+import hashlib
+
+from micropython import const
+
+from otalink.errors import FtpError, ReleaseError
+from otalink.ftp_listing import FtpListing
+from otalink.ftp_reply import text_of
+
+# Some 400 files: more than that, no board can hold in its head.
+_SUMS_MAX = const(32768)
+_SUMS = "SHA256SUMS"
+
+
+async def look(job, stay=False):
+    """The fingerprint of the folder now. Says goodbye unless it is to `stay`."""
+    async with FtpListing(*job.config.server) as client:
+        client.resume(job.link)
+        mark, _ = await fingerprint(client, job, None, job.release.versioned)
+        if stay:
+            client.suspend(job.link)
+        return mark
+
+
+async def fingerprint(client, job, listing, versioned, take=None, tell=None):
+    """Gives a digest of all that matters, and whether there is a SHA256SUMS.
+
+    `listing` is what `folder.listing` gave; None: the server is asked. `take` gets SHA256SUMS, piece by piece. Where
+    there is none and the server tells only names, `tell` gets (filename, size) for each; size is "" where it was
+    refused.
+    """
+    # Where SHA256SUMS says what the files are, only its content and the application's versions count.
+    by_name, by_row = hashlib.sha256(), hashlib.sha256()
+    prefix = job.config.name + "_"
+    filenames = []
+    has_sums = False
+
+    def see(row):
+        nonlocal has_sums
+        filename = text_of(row if command == "NLST" else row.partition(b" ")[2])
+        filename = filename[filename.rfind("/") + 1 :]
+        if filename == _SUMS:
+            has_sums = True
+            return
+        if filename.startswith(prefix):
+            by_name.update(filename + "\n")
+            if filename != versioned:
+                return
+        # Hidden files are uploads under way.
+        if filename[:1] not in ("", ".") and not filename.endswith(".ota") and b"type=dir;" not in row.lower():
+            by_row.update(row + b"\n")
+            if command == "NLST":
+                filenames.append(filename)
+
+    if listing is not None:
+        command, rows = listing
+        for row in rows:
+            see(row)
+    else:
+        command = "MLSD"
+        try:
+            await client.rows(command, see)
+        except FtpError as error:
+            if not 500 <= error.code <= 504:
+                raise
+            command = "NLST"
+            await client.rows(command, see)
+    if has_sums:
+        total = 0
+
+        def sink(view):
+            nonlocal total
+            total += len(view)
+            if total > _SUMS_MAX:
+                raise ReleaseError(f"{_SUMS} is over {_SUMS_MAX} bytes: a board cannot hold so many files")
+            by_name.update(view)
+            if take is not None:
+                take(view)
+
+        await client.retrieve(_SUMS, job.buffer, sink)
+        return by_name.digest(), True
+    for filename in filenames:
+        size = modify = None
+        try:
+            size = await client.size(filename)
+            modify = await client.mdtm(filename)
+        except FtpError as error:
+            if error.code != 550:
+                raise
+            size = ""
+        by_row.update(f"{size}/{modify}\n")
+        if tell is not None:
+            tell((filename, size))
+    by_row.update(by_name.digest())
+    return by_row.digest(), False
