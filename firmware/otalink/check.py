@@ -5,16 +5,16 @@ from otalink.phase import run
 
 async def check(job, installed):
     """The offer.Release that the policy wants installed, or None. Raises OtaError."""
-    await run("ftp_login.begin", job)
-    listing = await run("folder.listing", job)
+    await run("ftp_session ftp_login.begin", job)
+    listing = await run("ftp_session ftp_listing folder.listing", job)
     release = None
     try:
-        release, messages = await run("offer.decide", job.config, installed, listing)
+        release, messages = await run("plain offer.decide", job.config, installed, listing)
     finally:
         if release is None:
-            await run("folder.leave", job)
+            await run("ftp_session ftp_listing folder.leave", job)
     job.say(*messages)
     if release is not None:
-        sums, told, release.mark = await run("folder.read", job, listing, release.versioned)
-        job.say(*await run("offer.place", release, listing, sums, told))
+        sums, told, release.mark = await run("ftp_session ftp_listing folder.read", job, listing, release.versioned)
+        job.say(*await run("plain offer.place", release, listing, sums, told))
     return release

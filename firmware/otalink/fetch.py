@@ -10,27 +10,29 @@ async def fetch(job):
     After a ReleaseError or an InstallError nothing is left of it; otherwise what is whole stays staged.
     """
     release = job.release
+    job.is_ready = False
     job.staged = []
     job.wanted = None
     job.done = job.received = 0
     job.percent = -1
     try:
-        job.wanted = await run("prepare.prepare", job)
-        await run("ftp_login.begin", job)
+        job.wanted = await run("release install prepare.prepare", job)
+        await run("ftp_session ftp_login.begin", job)
         if any(file[3] is None for file in job.wanted):
-            await run("sizes.ask", job)
+            await run("ftp_session ftp_listing sizes.ask", job)
         job.total = sum(file[3] or file[5] or 0 for file in job.wanted)
-        await run("download.download", job)
-        if await run("fingerprint.look", job) != release.mark:
+        await run("ftp_session staging download.download", job)
+        if await run("ftp_session ftp_listing fingerprint.look", job) != release.mark:
             raise FolderChangedError("the folder on the server changed during the download")
-        await run("prepare.finish", job)
+        await run("release install prepare.finish", job)
     except (ReleaseError, InstallError):
-        await run("prepare.discard", job)
+        await run("release install prepare.discard", job)
         raise
     except BaseException:
         if job.wanted is not None:
-            await run("prepare.tidy", job)
+            await run("release install prepare.tidy", job)
         raise
     if job.percent < 100:
         job.progress(job.total, job.total)
+    job.is_ready = True
     job.say(f"downloaded {job.received} bytes: {len(job.staged)} of {len(release.files)} files differ")

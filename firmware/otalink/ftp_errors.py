@@ -5,7 +5,7 @@ import errno
 
 from micropython import const
 
-from otalink.errors import FtpError, OtaError, ProtocolError
+from otalink.errors import FtpError, OtaError, ProtocolError, ResumeError, TransferError
 
 # The server's word on a broken data connection is worth a short wait, no more.
 _LAST_WORD_MS = const(2000)
@@ -18,9 +18,39 @@ _REASONS = {
 }
 
 
-def explain(error):
-    """What an OSError of a connection means, as text."""
-    return _REASONS.get(error.errno) or f"the connection broke (error {error.errno})"
+# A TransferError each. An OSError that comes last is explained in words.
+_FAILURES = {
+    "broken": "{}",
+    "closed": "the session was closed",
+    "ended": "it closed the session without an answer: try again later",
+    "no data": "no data connection to its port {}: {}",
+    "not all": "{} has {} bytes there although {} were sent",
+    "silent": "nothing came for {:g} s: is the network up?",
+    "too long": "{} is longer than the {} bytes it promised: was it replaced?",
+    "too short": "{} ended after {} of {} bytes although the server says it is whole",
+    "unasked": "it sent a reply that nothing had asked for",
+    "unknown": "its name cannot be looked up: is it right, is the network up?",
+}
+# A ResumeError each.
+_RESUMES = {
+    "no rest": "{}: more came from byte {} on than there is: the server ignores REST",
+    "replaced": "{} has {} bytes on the server, and {} are here: it was replaced",
+}
+
+
+def failure(session, key, arguments):
+    """The error that has this key above."""
+    if key in _RESUMES:
+        return ResumeError(_RESUMES[key].format(*arguments))
+    number = errno.ETIMEDOUT if key == "silent" else None
+    words = list(arguments)
+    if words and isinstance(words[-1], OSError):
+        number = words[-1].errno
+        words[-1] = _REASONS.get(number) or f"the connection broke (error {number})"
+        # The Unix port puts text where others put a number.
+        number = number if isinstance(number, int) else None
+    text = _FAILURES[key].format(*words)
+    return TransferError(f"FTP server {session._host}:{session._port}: {text}", number)
 
 
 def refusal(session, line, code, text):
@@ -55,4 +85,9 @@ async def broken_data(session, line, error):
         if session._stopped is None:
             raise
         code = 0
-    return refusal(session, line, code, text) if code >= 400 else session._failure(explain(error), error.errno)
+    return refusal(session, line, code, text) if code >= 400 else failure(session, "broken", (error,))
+
+
+def nonsense(session, error):
+    """The error of a server that says what is no reply."""
+    return ProtocolError(f"FTP server {session._host}:{session._port}: {quote(session, str(error))}")

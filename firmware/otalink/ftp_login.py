@@ -48,7 +48,7 @@ async def _open_session(session):
         session._take(sock, address)
         session._arm(session._timeout_ms)
         return
-    raise session._broken(failure)
+    raise session._failure("broken", failure)
 
 
 def _resolve(session):
@@ -56,9 +56,7 @@ def _resolve(session):
     try:
         found = socket.getaddrinfo(session._host, session._port, 0, socket.SOCK_STREAM)
     except OSError as error:
-        # The Unix port puts text where others put a number.
-        number = error.errno if isinstance(error.errno, int) else None
-        raise session._failure("its name cannot be looked up: is it right, is the network up?", number)
+        raise session._failure("unknown", error)
     addresses = []
     for entry in found:
         # A tuple on boards, a packed sockaddr on the Unix port.

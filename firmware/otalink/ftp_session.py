@@ -24,7 +24,7 @@ from time import ticks_add, ticks_diff, ticks_ms
 
 from micropython import const
 
-from otalink.errors import FtpError, OtaError, ProtocolError, ResumeError, TransferError
+from otalink.errors import FtpError, OtaError, ProtocolError, TransferError
 from otalink.ftp_reply import ReplyParser, check_argument, parse_epsv, parse_pasv
 from otalink.phase import call, run, start
 
@@ -110,7 +110,7 @@ class FtpSession:
         """
         if self._task is not None:
             self._answered, self._epsv_asked = True, False  # no second try
-            self._stop(self._failure("the session was closed"))
+            self._stop(self._failure("closed"))
             return
         if self._data is not None:
             self._data.close()
@@ -196,8 +196,7 @@ class FtpSession:
             deadline = self._deadline
             await asyncio.sleep_ms(_WATCH_MS)
             if self._deadline == deadline:
-                seconds = self._patience_ms / 1000
-                self._stop(self._failure(f"nothing came for {seconds:g} s: is the network up?", errno.ETIMEDOUT))
+                self._stop(self._failure("silent", self._patience_ms / 1000))
                 return
 
     def _stop(self, error):
@@ -208,11 +207,8 @@ class FtpSession:
         self._patience_ms = timeout_ms
         self._deadline = ticks_add(ticks_ms(), timeout_ms)
 
-    def _failure(self, what, number=None):
-        return TransferError(f"FTP server {self._host}:{self._port}: {what}", number)
-
-    def _broken(self, error):
-        return self._failure(call("ftp_errors.explain", error), error.errno)
+    def _failure(self, key, *arguments):
+        return call("ftp_errors.failure", self, key, arguments)
 
     def _refusal(self, line, code, text):
         return call("ftp_errors.refusal", self, line, code, text)
@@ -236,7 +232,7 @@ class FtpSession:
                 if data:
                     await asyncio.sleep_ms(_FULL_MS)
         except OSError as error:
-            raise self._broken(error)
+            raise self._failure("broken", error)
         code, text = await self._reply()
         # 226 is the late end of the transfer before, unless this is a transfer itself.
         if code == 421 or code // 100 not in good or (code == 226 and 1 not in good):
@@ -249,13 +245,13 @@ class FtpSession:
         try:
             n = self._control.readinto(buffer)
         except OSError as error:
-            raise self._broken(error)
+            raise self._failure("broken", error)
         self._hear(buffer, n)
         reply = self._replies.next()
         if reply is not None and reply[0] == 421:
             raise self._refusal("to go on", *reply)
         if reply is not None or not self._replies.is_idle():
-            raise self._failure("it sent a reply that nothing had asked for")
+            raise self._failure("unasked")
 
     async def _reply(self):
         # The next reply as (code, text), by the deadline that is set.
@@ -272,20 +268,19 @@ class FtpSession:
                     await readable(self._control)
                     continue
             except OSError as error:
-                raise self._broken(error)
+                raise self._failure("broken", error)
             self._hear(buffer, n)
             await asyncio.sleep_ms(0)  # a server that never pauses must not hold up the watch
 
     def _hear(self, buffer, n):
         # Takes what a read of the control connection gave.
         if n == 0:
-            raise self._failure("it closed the session without an answer: try again later")
+            raise self._failure("ended")
         if n:
             try:
                 self._replies.feed(buffer[:n])
             except ProtocolError as error:
-                reason = call("ftp_errors.quote", self, str(error))
-                raise ProtocolError(f"FTP server {self._host}:{self._port}: {reason}")
+                raise call("ftp_errors.nonsense", self, error)
 
     # Data connections
 
@@ -307,8 +302,7 @@ class FtpSession:
         try:
             self._data = await connect_socket(address, port, self._timeout_ms)
         except OSError as error:
-            reason = call("ftp_errors.explain", error)
-            raise self._failure(f"no data connection to its port {port}: {reason}", error.errno)
+            raise self._failure("no data", port, error)
         self._has_epsv = had_epsv
 
     async def _start(self, line):
@@ -360,7 +354,7 @@ class FtpSession:
     async def _retrieve(self, path, buffer, sink, offset, size):
         if size is not None and 0 < offset >= size:
             if offset > size:
-                raise ResumeError(f"{path} has {size} bytes on the server, and {offset} are here: it was replaced")
+                raise self._failure("replaced", path, size, offset)
             return 0
         await self._open_data()
         skip = offset
@@ -378,15 +372,13 @@ class FtpSession:
         if promised is not None and got > promised:
             if offset > skip:
                 self._has_rest = False
-                raise ResumeError(f"{path}: more came from byte {offset} on than there is: the server ignores REST")
-            raise self._failure(f"{path} is longer than the {size} bytes it promised: was it replaced?")
+                raise self._failure("no rest", path, offset)
+            raise self._failure("too long", path, size)
         await self._finish(line, final)
         if promised is not None and got < promised:
-            raise self._failure(
-                f"{path} ended after {offset - skip + got} of {size} bytes although the server says it is whole"
-            )
+            raise self._failure("too short", path, offset - skip + got, size)
         if got < skip:
-            raise ResumeError(f"{path} has {got} bytes on the server, and {offset} are here: it was replaced")
+            raise self._failure("replaced", path, got, offset)
         return got - skip
 
 

@@ -37,5 +37,5 @@ async def store(session, path, source, buffer):
     await session._finish(line, final)
     size = await session._size(path)
     if size is not None and size != sent:
-        raise session._failure(f"{path} has {size} bytes there although {sent} were sent")
+        raise session._failure("not all", path, size, sent)
     return sent

@@ -15,28 +15,18 @@ import sys
 
 # What phases import. Whatever is not named here stays once it is there.
 _PARTS = (
-    "board check commit config download fetch fingerprint folder ftp ftp_errors ftp_facts ftp_listing ftp_login "
-    "ftp_reply ftp_session ftp_store install layout offer paths plain plan prepare release retry sizes space staging version"
+    "apply board check commit config download fetch fingerprint folder ftp ftp_errors ftp_facts ftp_listing ftp_login "
+    "ftp_reply ftp_session ftp_store install layout offer paths plain plan prepare release retry sizes space staging "
+    "version"
 )
 
 
-# What a phase imports, in an order in which no module imports another that is not there yet. One at a time they take
-# less than when one import leads to the next: the collector has its turn in between.
-_AHEAD = {
-    "commit": "layout paths version release plan staging install board",
-    "config": "board version",
-    "download": "ftp_reply ftp_session staging",
-    "fingerprint": "ftp_reply ftp_session ftp_listing",
-    "folder": "ftp_reply ftp_session ftp_listing fingerprint",
-    "ftp_login": "ftp_reply ftp_session",
-    "offer": "layout paths version plain plan ftp_reply ftp_facts",
-    "prepare": "layout paths version release plan staging install",
-    "sizes": "ftp_reply ftp_session ftp_listing",
-}
-
-
 def call(name, *arguments):
-    """Gives what a function of otalink gives, such as "config.load"; the modules that this imported are forgotten."""
+    """Gives what a function of otalink gives, such as "config.load"; the modules that this imported are forgotten.
+
+    Modules may stand before it, as in "release prepare.finish": they are imported first. One at a time, modules take
+    less than when one import leads to the next, since the collector has its turn in between.
+    """
     there = _loaded()
     try:
         return _find(name)(*arguments)
@@ -77,11 +67,11 @@ async def _let_go(holder):
 
 
 def _find(name):
-    module, _, function = name.partition(".")
-    for part in f"{_AHEAD.get(module, '')} {module}".split():
+    for part in name.split(" "):
         # What is loaded now should find the heap in one piece.
         gc.collect()
-        found = __import__("otalink." + part, None, None, (function,))
+        module, _, function = part.partition(".")
+        found = __import__("otalink." + module, None, None, (function,))
     return getattr(found, function)
 
 

@@ -63,6 +63,7 @@ def tidy(job):
 
 def discard(job):
     """Removes everything that is staged."""
+    job.is_ready = False
     _open(job).discard()
 
 

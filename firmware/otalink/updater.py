@@ -27,6 +27,7 @@ class _Job:
 
     `config`, `root`, `buffer` and `say`, which takes lines for the user; `link`, the FTP session between two phases;
     `release`, the offer.Release that is being staged, and `staged`, those of its paths that are staged and whole;
+    `is_ready` when that is all of it;
     `wanted`, see prepare.prepare, and `suffix`, what the name of a staged file ends in; `received`, `done` and `total`
     (bytes), `percent` and `progress(done, total)`.
     """
@@ -52,11 +53,10 @@ class Updater:
         self._progress = progress
         self._ask = ask
         self._message = message
-        self._release = None
         self._busy = False
         self._fault = None
         self._job = job = _Job()
-        job.root, job.say, job.link, job.release, job.staged = root, self._say, [], None, None
+        job.root, job.say, job.link, job.release, job.staged, job.is_ready = root, self._say, [], None, None, False
         if isinstance(config, str):
             try:
                 config = call("config.load", config)
@@ -121,7 +121,7 @@ class Updater:
         """The version that is installed, four ints; None when none is recorded, or another application's is."""
         if self.config is None:
             return None
-        return call("prepare.installed", self._job)
+        return call("release install prepare.installed", self._job)
 
     async def _alone(self, step, *arguments):
         if self._fault is not None:
@@ -174,29 +174,16 @@ class Updater:
                 progress(done, total)
 
         job = self._job
-        self._release = None
         self.percent = 0
         job.release, job.progress = release, report
         await run("fetch.fetch", job)
-        self._release = release
 
     def _discard(self):
-        self._release = None
-        call("prepare.discard", self._job)
+        call("release install prepare.discard", self._job)
 
     async def _apply(self, restart):
-        restart = restart or self.config.restart
-        call("board.check_restart", restart)
-        release = self._release
-        if release is None:
-            raise ValueError("nothing to apply: download a release first")
-        if self.config.start_delay:
-            self._say(f"applying {release.label} in {self.config.start_delay} s")
-            await _sleep(self.config.start_delay)
-        self._release = None
-        if call("commit.commit", self._job, release, restart):
-            # Phases of the new one must not meet the old updater.
-            self._fault = "otalink itself was updated: restart the board"
+        self._fault = await run("apply.apply", self._job, restart or self.config.restart)
+        if self._fault is not None:
             self._say(self._fault)
 
     def _say(self, *lines):
