@@ -16,10 +16,13 @@ async def fetch(job):
     job.done = job.received = 0
     job.percent = -1
     try:
-        job.wanted = await run("release install prepare.prepare", job)
+        job.wanted = await run("release install prepare.compare", job)
+        await run("space.check", job)
+        await run("release install prepare.record", job)
         await run("ftp_session ftp_login.begin", job)
         if any(file[3] is None for file in job.wanted):
             await run("ftp_session ftp_listing sizes.ask", job)
+            await run("space.check", job)
         job.total = sum(file[3] or file[5] or 0 for file in job.wanted)
         await run("ftp_session staging download.download", job)
         if await run("ftp_session ftp_listing fingerprint.look", job) != release.mark:

@@ -1,7 +1,12 @@
 """The FTP client: what its sessions have, and the commands that no update needs (RFC 959)."""
 
+from micropython import const
+
 from otalink.ftp_listing import FtpListing
 from otalink.ftp_reply import check_argument
+
+# Large pieces of what is done with leave room for the growing list.
+_CHUNK = const(512)
 
 
 class FtpClient(FtpListing):
@@ -21,7 +26,7 @@ class FtpClient(FtpListing):
         """The names in the current folder, as a list; folders' names too, which NLST cannot tell apart."""
         from otalink.ftp_facts import parse_nlst_line
 
-        return await self._run(self._entries, "NLST", parse_nlst_line)
+        return await self._run(self._entries, "NLST", parse_nlst_line, _CHUNK)
 
     async def mlsd(self):
         """The current folder as a list of (name, type, size, modify); see ftp_facts.parse_mlsd_line.
@@ -30,7 +35,7 @@ class FtpClient(FtpListing):
         """
         from otalink.ftp_facts import parse_mlsd_line
 
-        return await self._run(self._entries, "MLSD", parse_mlsd_line)
+        return await self._run(self._entries, "MLSD", parse_mlsd_line, _CHUNK)
 
     async def store(self, path, source, buffer):
         """Sends what `source.readinto(buffer)` gives until it gives 0, as the file `path`. Returns its bytes."""

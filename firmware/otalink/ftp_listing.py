@@ -15,12 +15,6 @@ _ENTRIES_MAX = const(500)
 class FtpListing(FtpSession):
     """An FtpSession that has more commands. `retrieve` asks the server for the size of a file that is not given."""
 
-    async def retrieve(self, path, buffer, sink, offset=0, size=None):
-        if size is None:
-            size = await self.size(path)
-        check_argument(path)
-        return await self._run(self._retrieve, path, buffer, sink, offset, size)
-
     async def size(self, path):
         """The size of a file in bytes, or None when the server cannot tell. FtpError (550) when there is none."""
         check_argument(path)
@@ -49,8 +43,8 @@ class FtpListing(FtpSession):
         code, text = await self._command("MDTM " + path, (2, 5))
         return call("ftp_facts.parse_mdtm", text) if self._can_tell("MDTM " + path, code, text) else None
 
-    async def _entries(self, command, parse):
-        # What `parse` makes of the lines of a listing, None left out.
+    async def _entries(self, command, parse, chunk=128):
+        # What `parse` makes of the lines of a listing, None left out; `chunk` is the size of the buffer.
         await self._open_data()
         try:
             final = await self._start(command)
@@ -81,7 +75,7 @@ class FtpListing(FtpSession):
                     raise ProtocolError(f"the folder holds over {_ENTRIES_MAX} names: move some to another")
                 entries.append(entry)
 
-        await self._receive(command, bytearray(128), sink, 0, None)
+        await self._receive(command, bytearray(chunk), sink, 0, None)
         await self._finish(command, final)
         rest = splitter.end()
         if rest:

@@ -46,6 +46,9 @@ class FtpSession:
     A subclass runs each of its commands by `_run`, and calls `_arm` at each stage.
     """
 
+    # A subclass may know how to ask for the size of a file.
+    _size = None
+
     def __init__(self, host, port=21, user="anonymous", password="otalink", timeout=10, stall=30):
         for text in (host, user, password):
             check_argument(text)
@@ -71,6 +74,7 @@ class FtpSession:
         self._stopped = None
         self._answered = False
         self._epsv_asked = False
+        self._is_leaving = False
 
     async def __aenter__(self):
         return self
@@ -86,7 +90,8 @@ class FtpSession:
         """Fetches a file from byte `offset` on: `sink(view)` takes it piece by piece. Returns the bytes it took.
 
         `buffer` is the caller's bytearray; a view of it is good only while `sink` runs. `sink` is no coroutine, and
-        what it raises ends the transfer. `size` is the length that the file must have, in bytes; None: nobody knows.
+        what it raises ends the transfer. `size` is the length that the file must have, in bytes; None: it is not known
+        (an FtpClient asks for it).
         A server without REST is read from the start, and what comes before `offset` is dropped.
         ResumeError: the file is now shorter than `offset`, or the server ignored REST, so that `sink` took the wrong
         bytes: start this file over.
@@ -97,10 +102,13 @@ class FtpSession:
     async def quit(self):
         """Says goodbye, if there is a session, and closes it. Raises nothing."""
         if self._control is not None and self._task is None:
+            self._is_leaving = True
             try:
-                await self._attempt(self._command, ("QUIT",))
+                await self._run(self._command, "QUIT")
             except OtaError:
                 pass
+            finally:
+                self._is_leaving = False
         self.close()
 
     def close(self):
@@ -143,47 +151,44 @@ class FtpSession:
             raise ValueError("one FTP command at a time")
         while True:
             fresh = self._control is None
+            self._stopped = None
+            self._answered = self._epsv_asked = False
+            self._arm(self._timeout_ms)
+            self._task = asyncio.current_task()
+            watch = logged_in = in_step = None
             try:
-                return await self._attempt(operation, arguments)
+                try:
+                    watch = start(self._watch())
+                    if fresh:
+                        await run("ftp_login.log_in", self)
+                        self._answered = False
+                    logged_in = True
+                    result = await operation(*arguments)
+                    in_step = True
+                    return result
+                except FtpError as error:
+                    # A plain refusal leaves the session in step; one in the middle of a transfer does not, and 4xx may
+                    # be the late end of the transfer before.
+                    in_step = logged_in and self._data is None and error.code >= 500
+                    raise
+                except asyncio.CancelledError:
+                    if self._stopped is None:
+                        raise
+                    raise self._stopped
+                finally:
+                    if watch is not None:
+                        watch.cancel()
+                    self._task = None
+                    if not in_step:
+                        self.close()
             except TransferError:
                 # Two failures are none of this command's: a session that had died while it was idle, and a server that
                 # never answers EPSV.
-                alive = fresh or self._answered
+                alive = fresh or self._answered or self._is_leaving
                 if alive and not self._epsv_asked:
                     raise
                 if alive:
                     self._has_epsv = False
-
-    async def _attempt(self, operation, arguments):
-        self._stopped = None
-        self._answered = self._epsv_asked = False
-        self._arm(self._timeout_ms)
-        self._task = asyncio.current_task()
-        watch = logged_in = in_step = None
-        try:
-            watch = start(self._watch())
-            if self._control is None:
-                await run("ftp_login.log_in", self)
-                self._answered = False
-            logged_in = True
-            result = await operation(*arguments)
-            in_step = True
-            return result
-        except FtpError as error:
-            # A plain refusal leaves the session in step; one in the middle of a transfer does not, and 4xx may be the
-            # late end of the transfer before.
-            in_step = logged_in and self._data is None and error.code >= 500
-            raise
-        except asyncio.CancelledError:
-            if self._stopped is None:
-                raise
-            raise self._stopped
-        finally:
-            if watch is not None:
-                watch.cancel()
-            self._task = None
-            if not in_step:
-                self.close()
 
     async def _watch(self):
         # Stops the command when its deadline has passed.
@@ -352,6 +357,8 @@ class FtpSession:
                 yielded = ticks_ms()
 
     async def _retrieve(self, path, buffer, sink, offset, size):
+        if size is None and self._size is not None:
+            size = await self._size(path)
         if size is not None and 0 < offset >= size:
             if offset > size:
                 raise self._failure("replaced", path, size, offset)

@@ -15,7 +15,6 @@ from micropython import const
 
 from otalink.errors import InstallError, ReleaseError
 from otalink.layout import INCOMING, INSTALLED, NEW_SUFFIX, STATE_FOLDER, parents
-from otalink.plan import REMOVE, steps
 from otalink.release import Header, format_header
 from otalink.staging import StagedFile, on_flash
 
@@ -189,6 +188,8 @@ class Installation:
         Nothing else runs meanwhile, so that nothing can end it half way. Raises InstallError when the flash fails in
         the middle: the next update mends what is left. ValueError when nothing has been staged.
         """
+        from otalink.plan import REMOVE, steps
+
         if self._staged is None:
             raise ValueError("nothing is staged: download a release first")
         offered = ((path, None, None) for path in self._paths)

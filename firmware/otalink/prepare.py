@@ -17,7 +17,7 @@ def installed(job):
     return found[1] if found is not None and found[0] == job.config.name else None
 
 
-async def prepare(job):
+async def compare(job):
     """Begins to stage the release. Gives those of its files that have to be fetched, with two more elements each.
 
     The SHA-256 of what the flash has, where nothing but the fetched file can tell whether it is equal, else None; and
@@ -37,12 +37,16 @@ async def prepare(job):
         elif not await flash.take_staged(path, digest):
             file[4:] = here if digest is None else None, size_here
             wanted.append(file)
-    flash.check_space([(file[0], file[3] or 0) for file in wanted])
+    return wanted
+
+
+def record(job):
+    """Writes down what is going to be staged, and makes the folders that it needs."""
+    flash = _open(job)
     _record(flash, job.release)
-    for file in wanted:
+    for file in job.wanted:
         flash.make_folders(file[0])
     job.suffix = NEW_SUFFIX
-    return wanted
 
 
 async def finish(job):

@@ -13,6 +13,7 @@ MAGIC = "otalink"
 FORMAT = "1"
 # Bounds what a hostile header can make a board hold.
 LINE_MAX = 512
+_PIECE = 128
 
 
 def format_header(name: str, version: tuple[int, int, int, int], files: list[tuple[str, str, int]]) -> list[bytes]:
@@ -93,7 +94,13 @@ class Header:
         return value
 
     def _line(self) -> str:
-        line = self._stream.readline(LINE_MAX)
+        # A piece at a time: readline makes room for as much as it may read.
+        line = b""
+        while len(line) < LINE_MAX:
+            piece = self._stream.readline(_PIECE)
+            line += piece
+            if len(piece) < _PIECE or line[-1:] == b"\n":
+                break
         self._read += len(line)
         if line[-1:] != b"\n" or (self.length is not None and self._read > self.length):
             raise ReleaseError("header: it is cut off, or a line is too long")

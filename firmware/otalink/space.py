@@ -15,6 +15,13 @@ _SPARE_BLOCKS = const(4)
 _LINE_BYTES = const(100)
 
 
+def check(job):
+    """Raises InstallError unless what is wanted fits, as far as its sizes are known."""
+    check_space(
+        job.root + "/", [file[0] for file in job.release.files], [(file[0], file[3] or 0) for file in job.wanted]
+    )
+
+
 def check_space(root, paths, files):
     """Raises InstallError unless `files`, a list of (path, size in bytes), fit beside what is there.
 

@@ -28,7 +28,7 @@ class _Job:
     `config`, `root`, `buffer` and `say`, which takes lines for the user; `link`, the FTP session between two phases;
     `release`, the offer.Release that is being staged, and `staged`, those of its paths that are staged and whole;
     `is_ready` when that is all of it;
-    `wanted`, see prepare.prepare, and `suffix`, what the name of a staged file ends in; `received`, `done` and `total`
+    `wanted`, see prepare.compare, and `suffix`, what the name of a staged file ends in; `received`, `done` and `total`
     (bytes), `percent` and `progress(done, total)`.
     """
 

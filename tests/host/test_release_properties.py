@@ -11,6 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import otalink.errors
+import otalink.ftp_facts
+import otalink.ftp_reply
+import otalink.layout
+import otalink.offer
+import otalink.paths
 import otalink.plain
 import otalink.plan
 import otalink.release
@@ -137,7 +142,18 @@ def test_the_highest_version_is_chosen(found: set[tuple[int, ...]]) -> None:
     assert choose(filenames, "app")[1] == max(found)
 
 
-PURE = [otalink.errors, otalink.version, otalink.release, otalink.plain, otalink.plan]
+PURE = [
+    otalink.errors,
+    otalink.ftp_facts,
+    otalink.ftp_reply,
+    otalink.layout,
+    otalink.offer,
+    otalink.paths,
+    otalink.plain,
+    otalink.plan,
+    otalink.release,
+    otalink.version,
+]
 
 
 @pytest.mark.parametrize("module", PURE, ids=lambda module: module.__name__)
