@@ -5,6 +5,8 @@ so that a board reads it in constant memory: `Header.read` takes the lines ahead
 gives one file after the other.
 """
 
+import io
+
 from otalink.errors import ReleaseError
 from otalink.version import check_name, format_version, parse_version
 
@@ -21,7 +23,7 @@ PATH_MAX = 240
 LINE_MAX = 512
 
 
-def check_path(path):
+def check_path(path: str) -> None:
     """Raises ValueError unless a release may name `path` (relative to the root of the flash, `/` between parts)."""
     if not path or len(path.encode()) > PATH_MAX:
         raise ValueError(f"path {path[:40]}: it must have 1 to {PATH_MAX} bytes")
@@ -37,14 +39,14 @@ def check_path(path):
         raise ValueError(f"path {path}: /{CONFIG_PATH} and /{STATE_FOLDER} belong to the board")
 
 
-def check_digest(text):
+def check_digest(text: str) -> None:
     """Raises ValueError unless `text` is a SHA-256 as 64 lower-case hexadecimal digits."""
     if len(text) != 64 or not all("0" <= c <= "9" or "a" <= c <= "f" for c in text):
         raise ValueError(f"{text[:70]}: a SHA-256 has 64 lower-case hexadecimal digits")
 
 
-def format_header(name, version, files):
-    """The lines of an unsigned header, as bytes with their line ends, one after the other.
+def format_header(name: str, version: tuple[int, ...], files: list[tuple[str, str, int]]) -> list[bytes]:
+    """The lines of an unsigned header, as bytes with their line ends.
 
     `files` is a list of (path, digest, size), the digest as hexadecimal text and the size in bytes, in any order.
     Raises ValueError for a name, path or digest that no header may hold, or a path that comes twice.
@@ -63,9 +65,8 @@ def format_header(name, version, files):
     digits = 1
     while len(str(length + digits)) > digits:
         digits += 1
-    yield f"{MAGIC} {FORMAT} {length + digits}\n".encode()
-    for line in lines:
-        yield line.encode()
+    lines.insert(0, f"{MAGIC} {FORMAT} {length + digits}\n")
+    return [line.encode() for line in lines]
 
 
 class Header:
@@ -74,11 +75,11 @@ class Header:
     `name` is text, `version` a tuple of four ints, `length` the header's whole length in bytes.
     """
 
-    def __init__(self, stream):
+    def __init__(self, stream: io.BufferedIOBase) -> None:
         """Reads the lines ahead of the files. Raises ReleaseError when this is no header."""
         self._stream = stream
         self._read = 0
-        self.length = None
+        self.length = LINE_MAX
         magic, _, rest = self._line().partition(" ")
         number, _, length = rest.partition(" ")
         if magic != MAGIC:
@@ -94,7 +95,7 @@ class Header:
         except ValueError as error:
             raise ReleaseError(f"header: {error}")
 
-    def files(self):
+    def files(self):  # type: ignore[no-untyped-def]  # boards have no name for what can be iterated
         """Yields (path, digest, size) for each file, sorted by path. Raises ReleaseError where the header is wrong."""
         last = ""
         while self._read < self.length:
@@ -115,16 +116,16 @@ class Header:
             last = path
             yield path, digest, _number(size, "size")
 
-    def _field(self, key):
+    def _field(self, key: str) -> str:
         found, _, value = self._line().partition(" ")
         if found != key:
             raise ReleaseError(f"header: {key} is missing")
         return value
 
-    def _line(self):
+    def _line(self) -> str:
         line = self._stream.readline(LINE_MAX)
         self._read += len(line)
-        if line[-1:] != b"\n" or (self.length is not None and self._read > self.length):
+        if line[-1:] != b"\n" or self._read > self.length:
             raise ReleaseError("header: it is cut off, or a line is too long")
         try:
             return line[:-1].decode()
@@ -132,7 +133,7 @@ class Header:
             raise ReleaseError("header: it is not UTF-8")
 
 
-def _number(text, what):
+def _number(text: str, what: str) -> int:
     if not text or len(text) > 10 or not all("0" <= c <= "9" for c in text):
         raise ReleaseError(f"header: {what} is no number: {text[:20]}")
     return int(text)
