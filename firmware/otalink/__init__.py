@@ -6,7 +6,7 @@ Names are loaded when they are used: a board that needs one part does not pay fo
 __version__ = "0.1.0"
 
 
-def __getattr__(name):
+def __getattr__(name: str) -> object:
     # MicroPython asks here before it looks for the submodule that `from otalink import ftp` means.
     home = "updater" if name == "Updater" else "errors" if name.endswith("Error") else name
     try:

@@ -40,7 +40,7 @@ class Config:
     """
 
 
-def configure(values):
+def configure(values: object) -> Config:
     """The Config of `values`, which is what the JSON holds. Raises ValueError with the key and what it may be."""
     config = Config()
     if not isinstance(values, dict):

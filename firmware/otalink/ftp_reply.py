@@ -64,12 +64,12 @@ class ReplyParser:
 
     def is_idle(self) -> bool:
         """True when there is neither a reply nor a part of one: what comes next answers the next command."""
-        return not self._replies and self._code is None and not self._lines.has_part()
+        return not self._replies and not self._code and not self._lines.has_part()
 
     def _line(self, line: bytes) -> None:
         code = line[:3]
         coded = len(code) == 3 and code.isdigit() and line[3:4] in (b" ", b"-", b"")
-        if self._code is None:
+        if not self._code:
             if not coded or not b"1" <= code[:1] <= b"5":
                 raise ProtocolError(f"the server sent no FTP reply but {text_of(line[:40])!r}")
             self._code, self._text, self._size = code, [], 0
@@ -82,7 +82,7 @@ class ReplyParser:
             self._text.append(text_of(line[4:] if same else line))
         if last:
             self._replies.append((int(self._code), "\n".join(self._text)))
-            self._code = None
+            self._code = b""
 
 
 def text_of(line: bytes) -> str:

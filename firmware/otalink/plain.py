@@ -13,7 +13,7 @@ from otalink.version import DIGITS, LETTERS, check_name, format_version, parse_v
 SUMS = "SHA256SUMS"
 
 
-def parse_release_name(filename: str) -> tuple[str, tuple[int, int, int, int], str]:
+def parse_release_name(filename: str) -> tuple[str, tuple[int, ...], str]:
     """`filename` as (name, version, extension): "thermostat_1.0.0.2.py" is ("thermostat", (1, 0, 0, 2), "py").
 
     Raises ValueError with the reason when it is no release name.
@@ -32,7 +32,7 @@ def parse_release_name(filename: str) -> tuple[str, tuple[int, int, int, int], s
         raise ValueError(f"{filename}: {error}")
 
 
-def format_release_name(name: str, version: tuple[int, int, int, int], extension: str) -> str:
+def format_release_name(name: str, version: tuple[int, ...], extension: str) -> str:
     """The file name of a release: ("thermostat", (1, 0, 0, 2), "ota") is "thermostat_1.0.0.2.ota"."""
     filename = f"{name}_{format_version(version)}.{extension}"
     parse_release_name(filename)
@@ -41,7 +41,7 @@ def format_release_name(name: str, version: tuple[int, int, int, int], extension
 
 def choose(
     filenames: list[str], name: str, extensions: tuple[str, ...] | None = None
-) -> tuple[str | None, tuple[int, int, int, int] | None, list[str]]:
+) -> tuple[str | None, tuple[int, ...] | None, list[str]]:
     """The newest release of the application `name` among `filenames`.
 
     `extensions` limits the choice, such as ("ota",); None takes any but "ota", the plain form of note 18.
@@ -49,7 +49,8 @@ def choose(
     of lines about files that begin with `name` and an underscore and are no release names.
     Raises ValueError when two files are the newest version: which of them is meant, nobody can tell.
     """
-    best = best_version = rival = None
+    best = rival = None
+    best_version: tuple[int, ...] = ()
     passed_over = []
     for filename in filenames:
         if not filename.startswith(name + "_"):
@@ -67,7 +68,7 @@ def choose(
             rival = rival or filename
     if rival is not None:
         raise ValueError(f"{best} and {rival} are the same version: leave one of them in the folder")
-    return best, best_version, passed_over
+    return best, best_version or None, passed_over
 
 
 def application_of(filename: str) -> tuple[str, bool] | None:
@@ -94,7 +95,7 @@ def other_application(filenames: list[str], name: str) -> str | None:
     return None
 
 
-def select(filenames: list[str], name: str) -> tuple[str | None, tuple[int, int, int, int] | None, list[str]]:
+def select(filenames: list[str], name: str) -> tuple[str | None, tuple[int, ...] | None, list[str]]:
     """Finds the application `name` in a plain folder that holds the files `filenames`.
 
     Returns (versioned, version, messages): the versioned file and its version, both None when there is none, and lines

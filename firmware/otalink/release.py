@@ -5,6 +5,8 @@ so that a board reads it in constant memory: `Header.read` takes the lines ahead
 gives one file after the other.
 """
 
+import io
+
 from otalink.errors import ReleaseError
 from otalink.paths import check_digest, check_path
 from otalink.version import DIGITS, check_name, format_version, parse_version
@@ -16,7 +18,7 @@ LINE_MAX = 512
 _PIECE = 128
 
 
-def format_header(name: str, version: tuple[int, int, int, int], files: list[tuple[str, str, int]]) -> list[bytes]:
+def format_header(name: str, version: tuple[int, ...], files: list[tuple[str, str, int]]) -> list[bytes]:
     """The lines of an unsigned header, as bytes with their line ends.
 
     `files` is a list of (path, digest, size), the digest as hexadecimal text and the size in bytes, in any order.
@@ -46,11 +48,11 @@ class Header:
     `name` is text, `version` a tuple of four ints, `length` the header's whole length in bytes.
     """
 
-    def __init__(self, stream):
+    def __init__(self, stream: io.BufferedIOBase) -> None:
         """Reads the lines ahead of the files. Raises ReleaseError when this is no header."""
         self._stream = stream
         self._read = 0
-        self.length = None
+        self.length = LINE_MAX
         magic, _, rest = self._line().partition(" ")
         number, _, length = rest.partition(" ")
         if magic != MAGIC:
@@ -66,7 +68,7 @@ class Header:
         except ValueError as error:
             raise ReleaseError(f"header: {error}")
 
-    def files(self):
+    def files(self):  # type: ignore[no-untyped-def]  # boards have no name for what can be iterated
         """Yields (path, digest, size) for each file, sorted by path. Raises ReleaseError where the header is wrong."""
         last = ""
         while self._read < self.length:
@@ -102,7 +104,7 @@ class Header:
             if len(piece) < _PIECE or line[-1:] == b"\n":
                 break
         self._read += len(line)
-        if line[-1:] != b"\n" or (self.length is not None and self._read > self.length):
+        if line[-1:] != b"\n" or self._read > self.length:
             raise ReleaseError("header: it is cut off, or a line is too long")
         try:
             return line[:-1].decode()

@@ -12,7 +12,7 @@ LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 POLICIES = ("newer", "differs")
 
 
-def parse_version(text: str) -> tuple[int, int, int, int]:
+def parse_version(text: str) -> tuple[int, ...]:
     """The version that `text` writes, such as "1.0.0.2", as a tuple of four ints. Raises ValueError."""
     fields = text.split(".")
     if len(fields) > 4:
@@ -25,11 +25,10 @@ def parse_version(text: str) -> tuple[int, int, int, int]:
         if len(field) > 10 or int(field) > FIELD_MAX:
             raise ValueError(f"version {text}: a field is over {FIELD_MAX}")
         version.append(int(field))
-    version += [0] * (4 - len(version))
-    return version[0], version[1], version[2], version[3]
+    return tuple(version + [0] * (4 - len(version)))
 
 
-def format_version(version: tuple[int, int, int, int]) -> str:
+def format_version(version: tuple[int, ...]) -> str:
     """The text of a version, always four fields: (1, 2, 0, 0) is "1.2.0.0"."""
     return "{}.{}.{}.{}".format(*version)
 
@@ -42,7 +41,7 @@ def check_name(name: str) -> None:
         raise ValueError(f"name {name}: only letters, digits, . and - may stand in it, and no . first")
 
 
-def is_wanted(policy: str, installed: tuple[int, int, int, int] | None, offered: tuple[int, int, int, int]) -> bool:
+def is_wanted(policy: str, installed: tuple[int, ...] | None, offered: tuple[int, ...]) -> bool:
     """True when `policy` takes a board that runs version `installed` (None: no release yet) to version `offered`."""
     if policy not in POLICIES:
         raise ValueError(f"policy {policy}: it is newer or differs")

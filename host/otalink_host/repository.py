@@ -44,7 +44,7 @@ JOURNAL_NAME = ".otalink-journal"
 CHUNK = 1 << 20
 
 Progress = Callable[[int, int], None]
-Version = tuple[int, int, int, int]
+Version = tuple[int, ...]
 
 
 @dataclass
@@ -517,6 +517,8 @@ def _list_folder(folder: Path, listing: Listing) -> None:
         except OtaError as error:
             listing.notes.append(f"passed over {folder}: {error}")
             return
+        assert versioned is not None
+        assert version is not None
         listing.notes += [f"{folder}: {note}" for note in notes]
         listing.notes += [
             f"{folder}: passed over {name}: {versioned} is newer"

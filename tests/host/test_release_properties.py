@@ -142,6 +142,8 @@ def test_the_highest_version_is_chosen(found: set[tuple[int, ...]]) -> None:
     assert choose(filenames, "app")[1] == max(found)
 
 
+# Modules of MicroPython's that touch nothing outside of memory.
+COMPUTING = {"binascii", "hashlib", "io"}
 PURE = [
     otalink.errors,
     otalink.ftp_facts,
@@ -161,7 +163,8 @@ def test_a_pure_file_imports_nothing_but_pure_files_and_opens_none(module: Modul
     tree = ast.parse(inspect.getsource(module))
     pure = {each.__name__ for each in PURE}
     for node in ast.walk(tree):
-        assert not isinstance(node, ast.Import)
+        if isinstance(node, ast.Import):
+            assert {name.name for name in node.names} <= COMPUTING
         if isinstance(node, ast.ImportFrom):
             assert node.module in pure
         assert not (isinstance(node, ast.Name) and node.id in ("open", "__import__"))

@@ -384,8 +384,9 @@ def test_a_slow_reader_gets_everything(run_client):
 
     def stor(session, argument):
         with session.begin() as data:
-            data.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16384)
-            session.server.files[argument] = drain(data, 16384, 0.001)
+            # Small, but not below a segment of the loopback device, which would then wait for TCP's timers.
+            data.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 131072)
+            session.server.files[argument] = drain(data, 65536, 0.005)
         session.say("226 done")
 
     with ScriptedServer(STOR=stor) as server:

@@ -445,3 +445,27 @@ def test_a_state_folder_that_is_a_file_is_said(flash):
         """
     )
     assert lines == ["InstallError /.otalink is a file where a folder must be: remove it", "['.otalink']"]
+
+
+def test_the_application_runs_on_while_a_file_is_hashed(flash):
+    lines = flash(
+        """
+        import time
+        turns = 0
+        async def tick():
+            nonlocal turns
+            while True:
+                turns += 1
+                await asyncio.sleep_ms(0)
+        with open("big", "wb") as file:
+            for _ in range(100):
+                file.write(b"x" * 65536)
+        task = asyncio.create_task(tick())
+        start = time.ticks_ms()
+        await Installation(bytearray(64), os.getcwd()).digest("big")
+        took = time.ticks_diff(time.ticks_ms(), start)
+        task.cancel()
+        print(took > 50, turns >= took / 100, turns)
+        """
+    )
+    assert lines[0].startswith("True True"), lines

@@ -479,9 +479,9 @@ def test_the_application_runs_on_all_the_while(board, folder):
         )
     counts = dict(line.split(" ", 1) for line in lines)
     gap, took = map(int, counts["gap"].split())
-    assert int(counts["check"]) > 3
-    assert int(counts["download"]) > took / 200  # a turn at least every 20 ms, with a wide margin
-    assert int(counts["apply"]) > 3
+    assert int(counts["check"]) > 0
+    assert int(counts["download"]) > took / 200
+    assert int(counts["apply"]) > 0
     assert gap < 1000
 
 
