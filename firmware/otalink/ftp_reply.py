@@ -29,17 +29,13 @@ class LineSplitter:
             lines[i] = lines[i].rstrip(b"\r")
         return lines
 
-    def has_part(self) -> bool:
-        """True in the middle of a line."""
-        return bool(self._rest)
-
     def end(self) -> bytes | None:
         """The last line, when the stream ended without a line end behind it; else None."""
         rest, self._rest = self._rest, b""
         return rest.rstrip(b"\r") or None
 
 
-class ReplyParser:
+class ReplyParser(LineSplitter):
     """Assembles the replies of a control connection (RFC 959 section 4.2), those over several lines included.
 
     The text of a reply is its lines without the code, with "\n" between; bytes that are not UTF-8 become "?".
@@ -47,15 +43,15 @@ class ReplyParser:
     """
 
     def __init__(self) -> None:
-        self._lines = LineSplitter()
+        super().__init__()
         self._replies: list[tuple[int, str]] = []
-        self._code: bytes | None = None
+        self._code = b""  # of the reply that has begun
         self._text: list[str] = []
         self._size = 0
 
-    def feed(self, data: bytes | bytearray | memoryview) -> None:
+    def hear(self, data: bytes | bytearray | memoryview) -> None:
         """Takes what the server sent. Raises ProtocolError when it is no reply, or one without end."""
-        for line in self._lines.feed(data):
+        for line in self.feed(data):
             self._line(line)
 
     def next(self) -> tuple[int, str] | None:
@@ -64,7 +60,7 @@ class ReplyParser:
 
     def is_idle(self) -> bool:
         """True when there is neither a reply nor a part of one: what comes next answers the next command."""
-        return not self._replies and not self._code and not self._lines.has_part()
+        return not self._replies and not self._code and not self._rest
 
     def _line(self, line: bytes) -> None:
         code = line[:3]
@@ -90,7 +86,11 @@ def text_of(line: bytes) -> str:
     try:
         return bytes(line).decode()
     except UnicodeError:
-        return "".join(chr(byte) if byte < 128 else "?" for byte in line)
+        found = bytearray(line)
+        for i in range(len(found)):
+            if found[i] > 127:
+                found[i] = 63
+        return found.decode()
 
 
 def check_argument(text: str) -> None:

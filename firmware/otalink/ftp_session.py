@@ -283,7 +283,7 @@ class FtpSession:
             raise self._failure("ended")
         if n:
             try:
-                self._replies.feed(buffer[:n])
+                self._replies.hear(buffer[:n])
             except ProtocolError as error:
                 raise call("ftp_errors.nonsense", self, error)
 

@@ -14,7 +14,7 @@ from time import ticks_diff, ticks_ms
 from micropython import const
 
 from otalink.errors import InstallError, ReleaseError
-from otalink.layout import INCOMING, INSTALLED, NEW_SUFFIX, STATE_FOLDER, parents
+from otalink.paths import INCOMING, INSTALLED, NEW_SUFFIX, STATE_FOLDER, parents
 from otalink.release import Header, format_header
 from otalink.staging import StagedFile, on_flash
 

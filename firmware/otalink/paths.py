@@ -1,7 +1,12 @@
-"""What a release may name: paths on the board, and SHA-256 digests. Pure."""
+"""Where otalink keeps what on a board's flash, and what a release may name there: paths and SHA-256 digests. Pure."""
 
-from otalink.layout import CONFIG_PATH, NEW_SUFFIX, OLD_SUFFIX, STATE_FOLDER
-
+# Suffixes of the files that an update keeps beside their targets.
+NEW_SUFFIX = ".ota-new"
+OLD_SUFFIX = ".ota-old"
+CONFIG_PATH = "otalink.json"
+STATE_FOLDER = ".otalink"
+INSTALLED = STATE_FOLDER + "/installed"
+INCOMING = STATE_FOLDER + "/incoming"
 # Bounds what a hostile header can make a board hold. littlefs allows 255 bytes a name, and a suffix is added.
 PATH_MAX = 240
 
@@ -26,3 +31,9 @@ def check_digest(text: str) -> None:
     """Raises ValueError unless `text` is a SHA-256 as 64 lower-case hexadecimal digits."""
     if len(text) != 64 or text.strip("0123456789abcdef"):
         raise ValueError(f"{text[:70]}: a SHA-256 has 64 lower-case hexadecimal digits")
+
+
+def parents(path: str) -> list[str]:
+    """The folders that `path` lies in, the outermost first: "a/b/c.py" has ["a", "a/b"]."""
+    parts = path.split("/")
+    return ["/".join(parts[:i]) for i in range(1, len(parts))]

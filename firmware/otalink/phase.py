@@ -16,7 +16,7 @@ import sys
 # What phases import. Whatever is not named here stays once it is there.
 _PARTS = (
     "apply board check commit config download fetch fingerprint folder ftp ftp_errors ftp_facts ftp_listing ftp_login "
-    "ftp_reply ftp_session ftp_store install layout offer paths plain plan prepare release retry sizes space staging "
+    "ftp_reply ftp_session ftp_store install offer paths plain plan prepare release retry sizes space staging "
     "version"
 )
 

@@ -5,7 +5,7 @@ import os
 from micropython import const
 
 from otalink.errors import InstallError
-from otalink.layout import parents
+from otalink.paths import parents
 from otalink.staging import on_flash
 
 # Blocks that an update needs beside those of its files and new folders: the state folder, and room for littlefs to

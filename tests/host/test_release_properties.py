@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 import otalink.errors
 import otalink.ftp_facts
 import otalink.ftp_reply
-import otalink.layout
 import otalink.offer
 import otalink.paths
 import otalink.plain
@@ -21,8 +20,7 @@ import otalink.plan
 import otalink.release
 import otalink.version
 from otalink.errors import ReleaseError
-from otalink.layout import parents
-from otalink.paths import check_path
+from otalink.paths import check_path, parents
 from otalink.plain import choose, format_sums_line, parse_release_name, parse_sums_line
 from otalink.plan import REMOVE, WANT, check_folders, steps
 from otalink.release import Header, format_header
@@ -148,7 +146,6 @@ PURE = [
     otalink.errors,
     otalink.ftp_facts,
     otalink.ftp_reply,
-    otalink.layout,
     otalink.offer,
     otalink.paths,
     otalink.plain,
