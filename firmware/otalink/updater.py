@@ -107,7 +107,7 @@ class Updater:
 
         `progress(done, total)` is called with bytes as they come. FolderChangedError: check again.
         """
-        await self._alone(self._download, release, progress or self._progress)
+        await self._alone(self._fetch, release, progress or self._progress)
 
     async def apply(self, restart=None):
         """Puts what was downloaded in place, after the start delay, and restarts the board.
@@ -150,7 +150,7 @@ class Updater:
                 self._discard()
                 return False
             try:
-                await self._download(release, self._progress)
+                await self._fetch(release, self._progress)
                 break
             except FolderChangedError as error:
                 self._say(f"{error}: starting over")
@@ -167,16 +167,16 @@ class Updater:
     async def _check(self):
         return await run("check.check", self._job, self.installed())
 
-    async def _download(self, release, progress):
+    def _fetch(self, release, progress):
+        # The download of a release, to be awaited.
         def report(done, total):
             self.percent = 100 * done // total if total else 100
             if progress is not None:
                 progress(done, total)
 
-        job = self._job
         self.percent = 0
-        job.release, job.progress = release, report
-        await run("fetch.fetch", job)
+        self._job.release, self._job.progress = release, report
+        return run("fetch.fetch", self._job)
 
     def _discard(self):
         call("release install prepare.discard", self._job)

@@ -91,9 +91,16 @@ def _compile_otalink(folder: Path, board: Board) -> int:
     folder.mkdir(parents=True)
     sources = sorted(Path(otalink.__file__).parent.glob("*.py"))
     for source in sources:
-        # Tracebacks name the module: a file name would take heap of its own.
-        _cross_compile("-s", f"otalink.{source.stem}", "-o", str(folder / f"{source.stem}.mpy"), str(source))
+        _cross_compile(*compiler_options(source), "-o", str(folder / f"{source.stem}.mpy"), str(source))
     return len(sources)
+
+
+def compiler_options(source: Path) -> tuple[str, ...]:
+    """What mpy-cross is told for a module of otalink, so that it takes little of a board's heap.
+
+    No line numbers; and tracebacks name the module, since the name of a file would take heap of its own.
+    """
+    return "-O3", "-s", f"otalink.{source.stem}"
 
 
 def _choose_cross_compiler(board: Board) -> None:
