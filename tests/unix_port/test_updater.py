@@ -574,3 +574,58 @@ def test_an_update_that_is_cancelled_leaves_nothing_open_and_the_next_one_works(
     assert lines[2] in ("True", "app 1.0.0.5 is the latest version")
     assert board.files() == on_flash(files)
     assert board.state() == ["installed"]
+
+
+# Phases
+
+
+def test_after_an_update_only_what_must_stay_is_in_memory(board, folder):
+    with Server(folder) as server:
+        lines = board.run(
+            server,
+            """
+            print(await make().update())
+            print(sorted(name for name in sys.modules if name.startswith("otalink.")))
+            print(sorted(name for name in otalink.__dict__ if not name.startswith("__")))
+            """,
+            "import sys",
+        )
+    assert lines[-3] == "True"
+    assert lines[-2] == "['otalink.errors', 'otalink.phase', 'otalink.updater']"
+    assert lines[-1] == "['errors', 'phase', 'updater']"
+
+
+def test_what_the_application_imported_stays_the_same_and_can_be_imported_again(board, folder):
+    with Server(folder) as server:
+        lines = board.run(
+            server,
+            f"""
+            from otalink import ftp, version
+            from otalink.errors import FtpError as before
+            print(await make(message=None).update())
+            from otalink import ftp as again, ftp_reply, plain
+            from otalink.errors import FtpError as after
+            print(again is ftp, version.format_version((1, 2, 0, 0)), before is after, plain.SUMS)
+            client = ftp.FtpClient({server.host!r}, {server.port}, "bob", settings["password"])
+            print(await client.size("display.py"))
+            client.close()
+            """,
+        )
+    assert lines == ["True", "True 1.2.0.0 True SHA256SUMS", str(len(ONE["display.py"]))]
+
+
+def test_a_release_with_another_otalink_is_the_last_one_before_a_restart(board, folder):
+    publish(folder, ONE | {"lib/otalink/extra.py": b"extra"})
+    with Server(folder) as server:
+        lines = board.run(
+            server,
+            """
+            updater = make()
+            print(await updater.update())
+            await updater.update()
+            await attempt(updater.check())
+            """,
+        )
+    said = "otalink itself was updated: restart the board"
+    assert lines[-5:] == ["app 1.0.0.1 is installed", said, "True", said, f"ValueError {said}"]
+    assert board.files() == on_flash(ONE) | {"lib/otalink/extra.py": b"extra"}
