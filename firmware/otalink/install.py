@@ -105,7 +105,7 @@ class Installation:
                 if self._kind(path[:slash]) == "file":
                     raise ReleaseError(f"{path[:slash]} is a file on the board and a folder of the release: remove it")
                 slash = path.find("/", slash + 1)
-        for path, _, _ in self._files(INCOMING):
+        for path, *_ in self._files(INCOMING):
             if path not in paths:
                 self._remove_staged(path)
         self._staged = []
@@ -166,7 +166,7 @@ class Installation:
 
     def discard(self):
         """Removes everything that is staged."""
-        for path, _, _ in self._files(INCOMING):
+        for path, *_ in self._files(INCOMING):
             self._remove_staged(path)
         self._remove(INCOMING)
         self._remove(INCOMING + NEW_SUFFIX)
@@ -185,7 +185,7 @@ class Installation:
         try:
             for path in self._staged:
                 os.rename(self._root + path + NEW_SUFFIX, self._root + path)
-            for action, (path, _, _) in steps(self._files(INSTALLED), self._files(INCOMING)):
+            for action, (path, *_) in steps(self._files(INSTALLED), self._files(INCOMING)):
                 if action == REMOVE:
                     self._remove(path)
                     self._prune(path)
