@@ -44,7 +44,9 @@ class Download:
         try:
             flash.begin([file[0] for file in release.files])
             wanted = await self._compare()
-            flash.check_space([size for path, _, _, size in wanted if size is not None and size != flash.size(path)])
+            sizes = [size for path, _, _, size in wanted if size is not None and size != flash.size(path)]
+            if flash.check_space(sizes):
+                self._say("the flash is short: the way back to the release before this one is given up")
             self._record()
             self._total = sum(file[3] or 0 for file in wanted)
             self._report(0)
