@@ -202,9 +202,12 @@ class Header:
         try:
             if not _is_hexadecimal(identity, 16):
                 raise ValueError("a key's id has 16 lower-case hexadecimal digits")
-            self.signature = (identity, decode(text))
+            signature = decode(text)
+            if not 256 <= len(signature) <= 512:
+                raise ValueError("a signature has 2048 to 4096 bits")
         except ValueError as error:
             raise ReleaseError(f"header: sign: {error}")
+        self.signature = (identity, signature)
         self.digest = self._sha256.digest()
         self._key = ""
 
