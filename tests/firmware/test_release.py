@@ -301,7 +301,7 @@ def test_bytecode_without_native_code_loads_on_any_minor_version():
 
 def test_a_signed_header_that_differs_in_one_bit_is_refused():
     data = HEADER + SIGN
-    step, bits = (1, (0, 1, 2, 3, 4, 5, 6, 7)) if sys.implementation.name == "cpython" else (7, (0, 5))
+    step, bits = (1, (0, 2, 5, 7)) if sys.implementation.name == "cpython" else (7, (0, 5))
     refused = 0
     for at in range(0, len(data), step):
         for bit in bits:
