@@ -1,0 +1,202 @@
+"""A board with real littlefs, the real boot guard and the real installation, from power-on to application.
+
+Runs under MicroPython. What no machine has is a model: the chip (flash.py), `machine`, and the firmware's way from
+reset to main.py. The application is the test itself.
+"""
+
+import hashlib
+import os
+import sys
+import time
+from binascii import hexlify
+
+import flash as chips
+import vfs
+
+from otalink import install
+from otalink.install import Installation
+
+BUFFER = bytearray(1024)
+LOGS = (".otalink/log", ".otalink/log-1")
+install._YIELD_MS = 1 << 29  # there is no event loop here
+
+
+class ResetError(BaseException):
+    """The board restarts."""
+
+
+class BadError(Exception):
+    """What must not be."""
+
+
+class _Machine:
+    PWRON_RESET = 1
+    HARD_RESET = 2
+    WDT_RESET = 3
+    DEEPSLEEP_RESET = 4
+    SOFT_RESET = 5
+    cause = PWRON_RESET
+
+    def reset(self):
+        self.cause = self.HARD_RESET
+        raise ResetError
+
+    def reset_cause(self):
+        return self.cause
+
+
+machine = _Machine()
+sys.modules["machine"] = machine
+
+
+class _Time:
+    # A crash waits five seconds for somebody to press Ctrl-C. Nobody does.
+    ticks_ms = time.ticks_ms
+
+    def sleep(self, seconds):
+        pass
+
+
+class Board:
+    """`image` is the chip's content. While it is on, the file system is mounted at /.
+
+    `recording`, a list or None, takes each mutating operation from the next mount on.
+    """
+
+    def __init__(self, image, kind=None):
+        self.image = image
+        self.kind = kind or vfs.VfsLfs2
+        self.chip = None
+        self.recording = None
+
+    def mount(self):
+        record = self.recording
+        chip = chips.FatFlash if self.kind is vfs.VfsFat else chips.Flash
+        self.chip = chip(self.image, record)
+        system = self.kind(self.chip) if self.kind is vfs.VfsFat else self.kind(self.chip, progsize=128, readsize=128)
+        vfs.mount(system, "/")
+        os.chdir("/")
+
+    def off(self):
+        if self.chip is not None:
+            self.chip.off()
+            self.chip = None
+        for _, path in vfs.mount():
+            vfs.umount(path)
+
+    def boot(self, cause=_Machine.PWRON_RESET):
+        """From power-on until the application runs, restarts included."""
+        for _ in range(12):
+            self.off()
+            self.mount()
+            machine.cause = cause
+            _load_guard()
+            sys.modules["time"] = _Time()
+            try:
+                execfile("/boot.py", {"__name__": "__main__"})  # noqa: F821 - MicroPython has it
+                if exists("main.py"):
+                    execfile("main.py", {"__name__": "__main__"})  # noqa: F821 - MicroPython has it
+                return
+            except ResetError:
+                cause = _Machine.HARD_RESET
+            finally:
+                sys.modules["time"] = time
+        raise BadError("it restarts for ever")
+
+
+class _Module:
+    # What `import otaguard` gives: the module's names, freshly executed.
+    def __init__(self, names):
+        self._names = names
+
+    def __getattr__(self, name):
+        return self._names[name]
+
+
+_compiled = {}
+
+
+def _load_guard():
+    # Nine tenths of a boot would be the compilation of the guard that is on the chip: each content is compiled once.
+    # One that does not compile, or is not there, is left to the board's own import.
+    sys.modules.pop("otaguard", None)
+    try:
+        with open("/otaguard.py", "rb") as file:
+            content = file.read()
+        if content not in _compiled:
+            _compiled[content] = compile(content, "otaguard.py", "exec")
+    except (OSError, SyntaxError):
+        return
+    names = {"__name__": "otaguard"}
+    exec(_compiled[content], names)
+    sys.modules["otaguard"] = _Module(names)
+
+
+def run(coroutine):
+    try:
+        coroutine.send(None)
+    except StopIteration as stop:
+        return stop.value
+    raise BadError("the coroutine waits for something")
+
+
+def exists(path):
+    try:
+        os.stat(path)
+        return True
+    except OSError:
+        return False
+
+
+def tree(folder=""):
+    """{path: content} of all files; {path + "/": None} of all folders."""
+    found = {}
+    for entry in os.ilistdir("/" + folder):
+        path = folder + "/" + entry[0] if folder else entry[0]
+        if entry[1] & 0x4000:
+            found[path + "/"] = None
+            found.update(tree(path))
+        else:
+            with open("/" + path, "rb") as file:
+                found[path] = file.read()
+    return found
+
+
+def blocks_free():
+    """Free blocks, without those of the logs, which grow with every boot."""
+    for path in LOGS:
+        if exists("/" + path):
+            os.remove("/" + path)
+    return os.statvfs("/")[3]
+
+
+class Release:
+    """A version of the application; `files` is {path: content}."""
+
+    def __init__(self, version, files):
+        self.version = (version, 0, 0, 0)
+        self.files = files
+        self.listing = [
+            (path, hexlify(hashlib.sha256(content).digest()).decode(), len(content))
+            for path, content in sorted(files.items())
+        ]
+
+
+def update(release):
+    """What a download does: stages what differs, and commits."""
+    installation = Installation(BUFFER)
+    files = release.listing
+    installation.begin([file[0] for file in files])
+    wanted = []
+    for path, digest, _ in files:
+        if run(installation.digest(path)) != digest and not run(installation.is_staged(path, digest)):
+            wanted.append(path)
+    installation.check_space([len(release.files[path]) for path in wanted])
+    installation.record("app", release.version, files)
+    for path, digest, size in files:
+        if path in wanted:
+            staged = installation.stage(path)
+            staged.write(release.files[path])
+            run(staged.finish(size, digest))
+            staged.close()
+    installation.commit()
