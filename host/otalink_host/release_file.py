@@ -56,12 +56,15 @@ class ReleaseFile:
         return sum(file.stored for file in self.files)
 
 
-def read_header(
-    path: Path, keys: dict[str, str], *, filename: str | None = None, unsigned: bool = False
-) -> ReleaseFile:
-    """The header of the release file `path`, its signature checked as `verify` does."""
+def read_header(path: Path, keys: dict[str, str], *, filename: str | None = None) -> ReleaseFile:
+    """What the header of the release file `path` says. Its signature is checked if one of `keys` is to have made it.
+
+    Raises ReleaseError. `filename` is the name that it is to have, by default its own.
+    """
     with path.open("rb") as stream:
-        return _header(stream, keys, filename or path.name, unsigned)
+        header, found = _header(stream, filename or path.name)
+        check_signature(header, {found.key: keys[found.key]} if found.key is not None and found.key in keys else {})
+    return found
 
 
 def verify(
@@ -78,7 +81,8 @@ def verify(
     allowed as `unsigned`, or there must be no key. `filename` is the name that it is to have, by default its own.
     """
     with path.open("rb") as stream:
-        found = _header(stream, keys, filename or path.name, unsigned)
+        header, found = _header(stream, filename or path.name)
+        _check_signer(header, keys, unsigned)
         done = 0
         for file in found.files:
             for piece in _content(stream, file):
@@ -112,18 +116,19 @@ def compress(content: bytes) -> bytes:
     return b"".join([table, *chunks])
 
 
-def _header(stream: BufferedReader, keys: dict[str, str], filename: str, unsigned: bool) -> ReleaseFile:
+def _header(stream: BufferedReader, filename: str) -> tuple[Header, ReleaseFile]:
     header = Header(stream)
     files = tuple(StoredFile(*file) for file in header.files())
-    if header.signature is None:
-        check_signature(header, {} if unsigned else keys)
-    elif keys:
-        check_signature(header, keys)
-    else:
-        raise ReleaseError(f"it is signed with key {header.signature[0]}, and no key is known here: give --key")
     check_filename(header, filename)
     key = None if header.signature is None else header.signature[0]
-    return ReleaseFile(header.name, header.version, header.boards, header.bytecode, header.length, files, key)
+    return header, ReleaseFile(header.name, header.version, header.boards, header.bytecode, header.length, files, key)
+
+
+def _check_signer(header: Header, keys: dict[str, str], unsigned: bool) -> None:
+    if header.signature is not None and not keys:
+        raise ReleaseError(f"it is signed with key {header.signature[0]}, and no key is known here: give --key")
+    if header.signature is not None or not unsigned:
+        check_signature(header, keys)
 
 
 def _content(stream: BufferedReader, file: StoredFile) -> Iterator[bytes]:
