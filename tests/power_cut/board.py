@@ -17,6 +17,8 @@ from otalink import install
 from otalink.install import Installation
 
 BUFFER = bytearray(1024)
+# As on the rp2, but for what is read at once: each read is a call from C to Python here.
+GEOMETRY = {"progsize": 256, "readsize": 256}
 LOGS = (".otalink/log", ".otalink/log-1")
 install._YIELD_MS = 1 << 29  # there is no event loop here
 
@@ -63,17 +65,27 @@ class Board:
     `recording`, a list or None, takes each mutating operation from the next mount on.
     """
 
-    def __init__(self, image, kind=None):
+    kind = vfs.VfsLfs2
+
+    def __init__(self, image):
         self.image = image
-        self.kind = kind or vfs.VfsLfs2
         self.chip = None
         self.recording = None
 
+    def format(self):
+        if self.kind is vfs.VfsFat:
+            vfs.VfsFat.mkfs(chips.FatFlash(self.image))
+        else:
+            vfs.VfsLfs2.mkfs(chips.Flash(self.image), **GEOMETRY)
+
     def mount(self):
         record = self.recording
-        chip = chips.FatFlash if self.kind is vfs.VfsFat else chips.Flash
-        self.chip = chip(self.image, record)
-        system = self.kind(self.chip) if self.kind is vfs.VfsFat else self.kind(self.chip, progsize=128, readsize=128)
+        if self.kind is vfs.VfsFat:
+            self.chip = chips.FatFlash(self.image, record)
+            system = vfs.VfsFat(self.chip)
+        else:
+            self.chip = chips.Flash(self.image, record)
+            system = vfs.VfsLfs2(self.chip, **GEOMETRY)
         vfs.mount(system, "/")
         os.chdir("/")
 

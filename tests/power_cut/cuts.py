@@ -1,17 +1,17 @@
 """Cuts the power in every mutating operation of a scenario, and in every one of the boots after that.
 
-Runs under MicroPython: cuts.py FIRMWARE SCENARIO [singles|doubles] PART PARTS STRIDE [GUARD]. Prints a line for each
-bad cut, which names the scenario, the operation and the kind of the cut, and a line of counts at the end.
+Runs under MicroPython: cuts.py FIRMWARE GUARD SCENARIO singles|doubles PART PARTS STRIDE FILE_SYSTEM. Prints a line
+for each bad cut, which names the scenario, the operation and the kind of the cut, and a line of counts at the end.
 """
 
 import gc
 import hashlib
-import io
 import os
 import sys
 
-FIRMWARE, NAME, DEPTH, PART, PARTS, STRIDE = sys.argv[1:7]
-GUARD = sys.argv[7] if len(sys.argv) > 7 else FIRMWARE + "/otaguard.py"
+import vfs
+
+FIRMWARE, GUARD, NAME, DEPTH, PART, PARTS, STRIDE, FILE_SYSTEM = sys.argv[1:]
 sys.path[:] = [sys.argv[0].rpartition("/")[0], FIRMWARE, ".frozen"]
 
 import board as boards  # noqa: E402 - found on the path above
@@ -22,13 +22,6 @@ from otalink.install import Installation  # noqa: E402
 
 KEPT = ".ota-old"
 NEW = ".ota-new"
-
-
-class Quiet(io.IOBase):
-    """Takes what the guard prints of exceptions that the scenario wants."""
-
-    def write(self, data):
-        return len(data)
 
 
 def check_running(scenario):
@@ -57,17 +50,15 @@ def finish(board, scenario):
     raise boards.BadError("it does not come to its end")
 
 
-def remains():
-    """What is on the flash, by name, and how much is free."""
-    free = boards.blocks_free()
-    return sorted(boards.tree()), free
+def check_end(board, scenario, usual):
+    """The board is at its goal, with nothing left over; and it can be rolled back.
 
-
-def check_end(board, scenario, reference):
-    """The board is at its goal, with nothing left over; and it can be rolled back. Gives what remains."""
+    Gives how many blocks are free then. It must be as many as in `usual`, that of a run without a cut.
+    """
     board.boot()
     check_running(scenario)
-    ends = [remains()]
+    state = Installation(boards.BUFFER).state()
+    free = [check_names(scenario.names(scenario.goal, scenario.back, state))]
     if scenario.back is not None:
         Installation(boards.BUFFER).rollback()
         board.boot()
@@ -75,22 +66,38 @@ def check_end(board, scenario, reference):
         if version != scenario.back.version:
             raise boards.BadError("the rollback did not come to its end")
         check_running(scenario)
-        ends.append(remains())
-    for names, _ in ends:
-        for name in names:
-            if name.endswith(NEW):
-                raise boards.BadError(f"{name} is left over")
-    if reference is not None:
-        for (names, free), (usual_names, usual_free) in zip(ends, reference):
-            if names != usual_names:
-                different = [name for name in names + usual_names if (name in names) != (name in usual_names)]
-                raise boards.BadError("left over or missing: " + ", ".join(different))
-            if free < usual_free:
-                raise boards.BadError(f"{usual_free - free} blocks are lost")
-    return ends
+        free.append(check_names(scenario.names(scenario.back, None, "reverted")))
+    for n, usually in enumerate(usual or ()):
+        if free[n] < usually:
+            raise boards.BadError(f"{usually - free[n]} blocks are lost")
+    return free
+
+
+def check_names(expected):
+    free = boards.blocks_free()
+    found = boards.tree()
+    different = [path for path in found if path not in expected] + [path for path in expected if path not in found]
+    if different:
+        raise boards.BadError("left over or missing: " + ", ".join(different))
+    return free
+
+
+def settled_state():
+    try:  # noqa: SIM105 - MicroPython has no contextlib
+        os.remove("/.otalink/none")
+    except OSError:
+        pass
+    state = hashlib.sha256(str(os.statvfs("/")[3]).encode())
+    for path, content in sorted(boards.tree().items()):
+        if path not in boards.LOGS:
+            state.update(f"{path} {-1 if content is None else len(content)} ".encode())
+            state.update(content or b"")
+    return state.digest()
 
 
 class Cuts:
+    """All the cuts of one scenario. `seen` holds the states from which a board has come to its good end."""
+
     def __init__(self, name):
         self.name = name
         self.scenario = scenarios.ALL[name]()
@@ -109,18 +116,26 @@ class Cuts:
         self.board = board
 
     def attempt(self, label, image, record=None):
-        """Boots from `image` and does all the rest; True when that was good."""
+        """Boots from `image` and does all the rest; records the boots. True when that was good.
+
+        Without a `record` the rest is left out where a board has come to its good end from the same state already:
+        the same names, contents and free blocks, in a file system that has settled what the cut left.
+        """
         board = self.board
         board.image[:] = image
         try:
             board.recording = record
             board.boot()
             board.recording = None
-            key = hashlib.sha256(board.image).digest()
+            key = None
+            if record is None:
+                check_running(self.scenario)
+                key = settled_state()
             if key not in self.seen:
                 finish(board, self.scenario)
                 check_end(board, self.scenario, self.reference)
-                self.seen.add(key)
+                if key is not None:
+                    self.seen.add(key)
         except Exception as error:
             self.bad += 1
             print(f"BAD {self.name} {label}: {type(error).__name__}: {error}")
@@ -160,16 +175,16 @@ def main():
         with open(GUARD if path == "otaguard.py" else f"{FIRMWARE}/{path}", "rb") as file:
             scenarios.FIRMWARE[path] = file.read()
     sys.path[:] = ["", ".frozen", "/lib"]  # a board's
-    names = sorted(scenarios.ALL) if NAME == "all" else [NAME]
-    singles = doubles = bad = 0
-    for name in names:
-        cuts = Cuts(name)
-        cuts.run(DEPTH == "doubles", int(PART), int(PARTS), int(STRIDE))
-        print(f"{name}: {len(cuts.record)} operations, {cuts.singles} cuts, {cuts.doubles} double, {cuts.bad} bad", len(cuts.seen))
-        singles += cuts.singles
-        doubles += cuts.doubles
-        bad += cuts.bad
-    print(f"{singles} cuts, {doubles} double cuts, {bad} bad")
+    if FILE_SYSTEM == "VfsFat":
+        boards.Board.kind = vfs.VfsFat
+        Installation._check_flash = lambda self: None
+    try:
+        cuts = Cuts(NAME)
+    except boards.BadError as error:
+        print(f"BAD {NAME} without a cut: {error}\n0 cuts, 0 double cuts, 1 bad")
+        return
+    cuts.run(DEPTH == "doubles", int(PART), int(PARTS), int(STRIDE))
+    print(f"{cuts.singles} cuts, {cuts.doubles} double cuts, {cuts.bad} bad")
 
 
 main()

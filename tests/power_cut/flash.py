@@ -6,6 +6,8 @@ before, with the operations ahead of n and a part of n: whatever the board did a
 
 import random
 
+import micropython
+
 BLOCK = 4096
 # How much of the operation in which the power goes is done: nothing; its first half; that, and junk behind it.
 NOTHING, HALF, JUNK = range(3)
@@ -18,27 +20,31 @@ class Flash:
     After `off` it takes and gives nothing: finalisers of a board that lost its power still call, with the heap locked.
     """
 
+    block = BLOCK
+
     def __init__(self, image, record=None):
         self._image = image
+        self._view = memoryview(image)
         self._record = record
-        self._blocks = len(image) // BLOCK
+        self._blocks = len(image) // self.block
         self._on = True
         self.writes = 0
 
     def off(self):
         self._on = False
 
+    @micropython.native
     def readblocks(self, block, buf, offset=0):
         if not self._on:
             return 0
-        start = block * BLOCK + offset
-        buf[:] = self._image[start : start + len(buf)]
+        start = block * self.block + offset
+        buf[:] = self._view[start : start + len(buf)]
         return 0
 
     def writeblocks(self, block, buf, offset=0):
         if not self._on:
             return 0
-        self._change(block * BLOCK + offset, bytes(buf))
+        self._change(block * self.block + offset, bytes(buf))
         return 0
 
     def ioctl(self, operation, argument):
@@ -47,7 +53,7 @@ class Flash:
         if operation == 4:
             return self._blocks
         if operation == 5:
-            return BLOCK
+            return self.block
         if operation == 6:
             self._change(argument * BLOCK, ERASED)
         return 0
@@ -60,10 +66,9 @@ class Flash:
 
 
 class FatFlash(Flash):
-    """The same for FAT, which writes whole blocks and does not erase."""
+    """The same for FAT, which takes sectors and never erases."""
 
-    def writeblocks(self, block, buf, offset=0):
-        return Flash.writeblocks(self, block, buf, 0)
+    block = 512
 
 
 ERASED = b"\xff" * BLOCK

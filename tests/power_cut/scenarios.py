@@ -6,13 +6,12 @@ way. Its `act` is what the application does once it runs; it says when it is don
 
 import os
 
-import vfs
-from board import BUFFER, BadError, Board, Release, exists, tree, update
+from board import BUFFER, BadError, Board, Release, exists, update
 from flash import BLOCK
 
 from otalink.install import Installation
 
-BLOCKS = 32
+BLOCKS = 40
 # What no release names stays as it is.
 OWN = {"otalink.json": b'{"name": "app"}', "lib/own.txt": b"mine"}
 FIRMWARE = {}
@@ -37,7 +36,10 @@ NEW = {"lib/a.py": text("a2", 1500), "lib/b.py": text("b", 90), "made/new/e.py":
 
 
 class Scenario:
-    """An update from the release `old` to `new` on a fresh board, confirmed on its second boot."""
+    """An update from the release `old` to `new` on a fresh board.
+
+    It is confirmed on its first boot: two cuts make that the third.
+    """
 
     blocks = BLOCKS
     old = _release(1, OLD)
@@ -52,7 +54,7 @@ class Scenario:
     def start(self):
         """The chip before the first operation that may be the last: `old` as if flashed over the cable."""
         board = self.board()
-        vfs.VfsLfs2.mkfs(_formatter(board.image), progsize=128, readsize=128)
+        board.format()
         board.mount()
         put(OWN)
         put({path: FIRMWARE[path] for path in ("boot.py", "otaguard.py")})
@@ -73,6 +75,23 @@ class Scenario:
         found.update(release.files)
         return found
 
+    def names(self, release, kept_from, state):
+        """All names on the flash when `release` runs and nothing is left to do: with what is kept of `kept_from`."""
+        expected = self.expected(release)
+        found = {".otalink/", ".otalink/installed", ".otalink/" + state}
+        found.update(expected)
+        if kept_from is not None:
+            found.add(".otalink/installed.ota-old")
+            for path, content in self.expected(kept_from).items():
+                if expected.get(path) != content:
+                    found.add(path + ".ota-old")
+        for path in list(found):
+            slash = path.find("/")
+            while slash >= 0:
+                found.add(path[: slash + 1])
+                slash = path.find("/", slash + 1)
+        return sorted(found)
+
     def board(self):
         return Board(bytearray(BLOCK * self.blocks))
 
@@ -81,8 +100,9 @@ class Scenario:
         installation = Installation(BUFFER)
         state = installation.state()
         if state == "trial":
-            return self.on_trial(board, installation)
-        name, version = installation.installed()
+            installation.confirm()
+            return False
+        _, version = installation.installed()
         if version == self.goal.version:
             return True
         failed = installation.failed()
@@ -92,34 +112,22 @@ class Scenario:
         board.boot()
         return False
 
-    def on_trial(self, board, installation):
-        if installation._state_file() < "trial-2":
-            board.boot()
-        else:
-            installation.confirm()
-        return False
 
-
-class Impatient(Scenario):
-    def on_trial(self, board, installation):
-        installation.confirm()
-        return False
-
-
-class Guard(Impatient):
+class Guard(Scenario):
     """The update brings another boot guard and another boot.py."""
 
     guard = b"# another\n"
 
     def __init__(self):
         self.new = _release(
-            2, {"otaguard.py": self.other(), "boot.py": FIRMWARE["boot.py"] + b"# another\n", "lib/a.py": text("a2", 40)}
+            2,
+            {"otaguard.py": self.other(), "boot.py": FIRMWARE["boot.py"] + b"# another\n", "lib/a.py": text("a2", 40)},
         )
         self.old = _release(1, {"lib/a.py": text("a1", 40), "gone.py": text("g", 30)})
         self.old.files.update(FIRMWARE)
         self.old = Release(1, self.old.files)
         self.back = self.old
-        Impatient.__init__(self)
+        Scenario.__init__(self)
 
     def other(self):
         return FIRMWARE["otaguard.py"] + b"\n# another\n"
@@ -158,7 +166,7 @@ class BrokenGuard(FailingGuard):
         return b"def boot(:\n"
 
 
-class Full(Impatient):
+class Full(Scenario):
     """The flash is so full that the kept files of the update before have to go before the download."""
 
     third = _release(3, {"lib/a.py": text("a3", 1500), "lib/b.py": text("b", 90), "f.py": text("f3", 5000)})
@@ -167,12 +175,12 @@ class Full(Impatient):
 
     def __init__(self):
         self.old, self.new, self.back = self.second, self.third, self.second
-        Impatient.__init__(self)
+        Scenario.__init__(self)
 
     def start(self):
         self.old, self.new = self.first, self.second
         self.goal = self.second
-        image = Impatient.start(self)
+        image = Scenario.start(self)
         self.old, self.new, self.goal = self.second, self.third, self.third
         return image
 
@@ -187,12 +195,12 @@ class Full(Impatient):
                 self.filled += 1
 
     def expected(self, release):
-        found = Impatient.expected(self, release)
+        found = Scenario.expected(self, release)
         found["lib/own.txt"] = b"own " * 256 * self.filled
         return found
 
 
-class Resumed(Impatient):
+class Resumed(Scenario):
     """A download of another release was abandoned in the middle: its files and folders are in the way."""
 
     ghost = _release(9, {"lib/a.py": text("ghost", 400), "ghost/deep/g.py": text("g", 600), "made/h.py": text("h", 50)})
@@ -209,7 +217,7 @@ class Resumed(Impatient):
                 staged.close()
 
 
-class Again(Impatient):
+class Again(Scenario):
     """The update before deleted a file that this one brings again: what was kept of it must not come back."""
 
     first = _release(1, {"lib/a.py": text("a1", 60), "old/x.py": text("x1", 700)})
@@ -218,11 +226,11 @@ class Again(Impatient):
 
     def __init__(self):
         self.old, self.new, self.back = self.second, self.third, self.second
-        Impatient.__init__(self)
+        Scenario.__init__(self)
 
     def start(self):
         self.old = self.first
-        image = Impatient.start(self)
+        image = Scenario.start(self)
         self.old = self.second
         return image
 
@@ -253,6 +261,10 @@ class Rollback(Scenario):
 
 class GuardRollback(Rollback, Guard):
     """Back from a confirmed update that brought another guard, with a download of a third begun."""
+
+    def names(self, release, kept_from, state):
+        # The next download needs it, to remove what was begun.
+        return sorted(Guard.names(self, release, kept_from, state) + [".otalink/incoming"])  # noqa: RUF005 - MicroPython
 
     def __init__(self):
         Guard.__init__(self)
@@ -329,12 +341,3 @@ def install(board, wanted):
     update(wanted)
     board.boot()
     Installation(BUFFER).confirm()
-
-
-def _formatter(image):
-    from flash import Flash
-
-    return Flash(image)
-
-
-__all__ = ["ALL", "OWN", "tree"]
