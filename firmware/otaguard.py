@@ -107,9 +107,8 @@ def _recover(state, names, cause):
                 _forget(old)
         _become(state, "swapping")
         state = "swapping"
-    if state == "swapping":
-        _swap()
-    _revert()
+    if state == "reverting" or not _swap():
+        _revert()
 
 
 def _settle():
@@ -119,9 +118,9 @@ def _settle():
 
 
 def _swap():
-    # Returns only when it could not be done; the state is "reverting" by then.
+    # Returns only when it could not be done. False: what was begun has to go back, and the state says so.
     if not _whole("swapping"):
-        return
+        return True
     try:
         for action, path in _lines("swapping"):
             new = path + _NEW
@@ -142,7 +141,7 @@ def _swap():
     except OSError as error:
         log(f"the swap failed with error {error.errno}: going back")
         _become("swapping", "reverting")
-        return
+        return False
     log("on trial: " + _release("trial-0"))
     machine.reset()
 

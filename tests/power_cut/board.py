@@ -102,8 +102,8 @@ class Board:
             self.off()
             self.mount()
             machine.cause = cause
-            _load_guard()
             sys.modules["time"] = _Time()
+            _load_guard()
             try:
                 execfile("/boot.py", {"__name__": "__main__"})  # noqa: F821 - MicroPython has it
                 if exists("main.py"):
@@ -130,17 +130,17 @@ _compiled = {}
 
 def _load_guard():
     # Nine tenths of a boot would be the compilation of the guard that is on the chip: each content is compiled once.
-    # One that does not compile, or is not there, is left to the board's own import.
+    # One that does not load, or is not there, is left to the board's own import.
     sys.modules.pop("otaguard", None)
     try:
         with open("/otaguard.py", "rb") as file:
             content = file.read()
         if content not in _compiled:
             _compiled[content] = compile(content, "otaguard.py", "exec")
-    except (OSError, SyntaxError):
+        names = {"__name__": "otaguard"}
+        exec(_compiled[content], names)
+    except Exception:
         return
-    names = {"__name__": "otaguard"}
-    exec(_compiled[content], names)
     sys.modules["otaguard"] = _Module(names)
 
 

@@ -16,7 +16,7 @@ sys.path[:] = [sys.argv[0].rpartition("/")[0], FIRMWARE, ".frozen"]
 
 import board as boards  # noqa: E402 - found on the path above
 import scenarios  # noqa: E402
-from flash import KINDS, apply, tear  # noqa: E402
+from flash import KINDS, NOTHING, apply, tear  # noqa: E402
 
 from otalink.install import Installation  # noqa: E402
 
@@ -103,6 +103,7 @@ class Cuts:
         self.scenario = scenarios.ALL[name]()
         self.start = bytes(self.scenario.start())
         self.seen = set()
+        self.kinds = range(len(KINDS))
         self.singles = self.doubles = self.bad = 0
         self.record = []
         board = self.scenario.board()
@@ -151,7 +152,7 @@ class Cuts:
         second = bytearray(self.start)
         for n, operation in enumerate(self.record):
             if n % stride == 0 and n // stride % parts == part:
-                for kind in range(len(KINDS)):
+                for kind in self.kinds:
                     image[:] = before
                     tear(image, operation, kind)
                     label = f"operation {n} {KINDS[kind]}"
@@ -180,6 +181,8 @@ def main():
         Installation._check_flash = lambda self: None
     try:
         cuts = Cuts(NAME)
+        if FILE_SYSTEM == "VfsFat":
+            cuts.kinds = (NOTHING,)  # sectors that are written whole or not at all: FAT's best case
     except boards.BadError as error:
         print(f"BAD {NAME} without a cut: {error}\n0 cuts, 0 double cuts, 1 bad")
         return
