@@ -236,7 +236,7 @@ def release_verify(
 
 @release_app.command(
     "publish",
-    epilog="Examples: otalink release publish thermostat_1.0.0.3.ota, "
+    epilog="Example: otalink release publish thermostat_1.0.0.3.ota; "
     "otalink release publish build --to releases --name thermostat --version 1.0.0.2",
 )
 def release_publish(
@@ -339,7 +339,7 @@ def release_list(
 
 @release_app.command(
     "withdraw",
-    epilog="Examples: otalink release withdraw thermostat 1.0.0.3, "
+    epilog="Example: otalink release withdraw thermostat 1.0.0.3; "
     "otalink release withdraw thermostat_1.0.0.3.ota --undo",
 )
 def release_withdraw(

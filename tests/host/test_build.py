@@ -353,7 +353,6 @@ def test_a_changed_byte_is_refused_or_changes_no_content(make: Callable[..., Bui
     data = built.path.read_bytes()
     # tests/firmware/test_release.py has all of a header; here are the stored bytes behind it.
     start = verify(built.path, known).length
-    harmless = 0
     for at in [*range(0, start, 29), *range(start, len(data))]:
         changed = bytearray(data)
         changed[at] ^= 1 << at % 8
@@ -362,11 +361,9 @@ def test_a_changed_byte_is_refused_or_changes_no_content(make: Callable[..., Bui
             verify(built.path, known)
         except ReleaseError:
             continue
-        # The bits behind the end of a deflate stream, up to its last byte's end, mean nothing.
+        # A deflate stream may say the same in another way, and its last byte has bits that say nothing.
         assert at >= start
         assert dict(unpack(built.path)) == files
-        harmless += 1
-    assert harmless <= 3
     for at in (0, 10, start - 1, start, start + 1, len(data) - 1):
         built.path.write_bytes(data[:at])
         with pytest.raises(ReleaseError):
