@@ -11,6 +11,7 @@ import time
 
 import machine
 import micropython
+from micropython import const
 
 # The newest plan that this guard can carry out.
 FORMAT = 1
@@ -19,13 +20,13 @@ _NEW = ".ota-new"
 _OLD = ".ota-old"
 # In the order in which they are looked after.
 _STATES = ("forgetting", "committed", "swapping", "reverting", "trial-0", "trial-1", "trial-2", "trial-3")
-_LOG_SIZE = 1000
-_RESTART_DELAY = 5
+_LOG_SIZE = const(1000)
+_RESTART_DELAY = const(5)
 # Where the port does not tell a soft reset: its clock begins at a hard one, and boot.py comes within so many ms.
-_SOFT_MS = 3000
-_SOFT = 1
-_SLEEP = 2
-_WATCHDOG = 3
+_SOFT_MS = const(3000)
+_SOFT = const(1)
+_SLEEP = const(2)
+_WATCHDOG = const(3)
 
 # The deadline's timer; whether the updater has to run instead of a main.py that does not start.
 _kept = {}
@@ -247,8 +248,8 @@ def _take_main():
     try:
         if _exists("/main.py"):
             _vfs().mount(_Main(), "/main.py")
-    except OSError as error:
-        log(f"main.py runs unwatched: error {error.errno}")
+    except Exception as error:  # the firmware runs it as ever
+        log(f"main.py runs unwatched: {error}")
 
 
 def _vfs():

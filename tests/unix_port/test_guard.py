@@ -378,7 +378,8 @@ class Timer:
         Timer.made.append(self)
 
     def deinit(self):
-        print("stopped")
+        if not resets:  # a board that restarts does not come here
+            print("stopped")
 
     def fire(self):
         resets.clear()
