@@ -145,6 +145,7 @@ def _swap():
         return False
     log("on trial: " + _release("trial-0"))
     machine.reset()
+    return True
 
 
 def _revert():

@@ -465,11 +465,11 @@ class StagedFile:
 
 def check_boot(path):
     """Raises ReleaseError unless the file `path` is a boot.py that starts the guard before anything else."""
-    with open(path) as file:
-        source = file.read(_BOOT_MAX)
     try:
+        with open(path) as file:
+            source = file.read(_BOOT_MAX)
         compile(source, "boot.py", "exec")
-    except SyntaxError:
+    except (SyntaxError, UnicodeError):
         raise ReleaseError("boot.py: it does not compile")
     code = [line.strip() for line in source.split("\n")]
     code = [line for line in code if line and line[0] != "#"]
