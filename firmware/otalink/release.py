@@ -123,7 +123,7 @@ class Header:
         if self._key != MAGIC:
             raise ReleaseError(f"this is no release header: it does not begin with {MAGIC}")
         if number != FORMAT:
-            raise ReleaseError(f"release format {number[:20]} is not known here: update otalink first")
+            raise ReleaseError(f"release format {number[:20]!r} is not known here: update otalink first")
         self.length = _number(length, "length")
         self._next()
         self.name = self._take("name")
@@ -160,7 +160,7 @@ class Header:
             raise StopIteration
         fields = self._value.split(" ", 4)
         if self._key != "file" or len(fields) != 5:
-            raise ReleaseError(f"header: a line that is not understood: {self._key[:40]}")
+            raise ReleaseError(f"header: a line that is not understood: {self._key[:40]!r}")
         digest, size_text, stored_text, encoding, path = fields
         size = _number(size_text, "size")
         stored = _number(stored_text, "stored size")
@@ -176,7 +176,7 @@ class Header:
             # A chunk takes its two bytes of the table, and at least one of its own.
             fits = encoding == DEFLATE and 3 * chunks <= stored <= (2 + CHUNK) * chunks
         if not fits:
-            raise ReleaseError(f"header: {path}: {size} bytes cannot be stored in {stored} as {encoding[:20]}")
+            raise ReleaseError(f"header: {path}: {size} bytes cannot be stored in {stored} as {encoding[:20]!r}")
         self._check_order(path)
         self._next()
         return path, digest, size, stored, encoding
@@ -321,7 +321,7 @@ def chunk(table: bytes, index: int, size: int) -> tuple[int, int, bool]:
 def _number(text: str, what: str) -> int:
     # Length first: a line of digits must not become an integer.
     if not text or len(text) > 10 or not all("0" <= c <= "9" for c in text) or (text[0] == "0" and text != "0"):
-        raise ReleaseError(f"header: {what} is no number: {text[:20]}")
+        raise ReleaseError(f"header: {what} is no number: {text[:20]!r}")
     number = int(text)
     if number > SIZE_MAX:
         raise ReleaseError(f"header: {what} is over {SIZE_MAX}")
