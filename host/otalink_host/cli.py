@@ -171,14 +171,17 @@ def release_build(
 ) -> None:
     """Build a release file, NAME_VERSION.ota, from the files in DIR: compiled, compressed and signed."""
     from otalink_host.build import build
-    from otalink_host.keys import load_signer
+    from otalink_host.keys import check_place, load_signer
 
     if key is not None and unsigned:
         raise typer.BadParameter("it is either --key or --unsigned", param_hint="--unsigned")
     wanted = _bytecode(bytecode) if bytecode is not None else None
+    folder = _keys_folder(config, keys)
+    if folder.exists():
+        # A release of everything that lies around must not carry the key that signs it.
+        check_place(folder, [source])
     signer = None
     if not unsigned:
-        folder = _keys_folder(config, keys)
         signer = load_signer(folder, key or _only_key(folder), lambda path: _passphrase(path, passphrase_fd))
     with _progress("Building") as progress:
         built = build(
@@ -308,11 +311,16 @@ def release_list(
     from otalink_host.keys import for_boards, load_all
 
     folders = [folder] if folder is not None else sorted({account.folder for account in load_settings(config).accounts})
-    known = load_all(_keys_folder(config, keys))
+    notes: list[str] = []
+    try:
+        known = load_all(_keys_folder(config, keys))
+    except UserError as error:
+        # What is published can be told without them.
+        known = []
+        notes.append(f"no key is known: {error}")
     names = {key.id: key.name for key in known}
     columns = ("NAME", "VERSION", "FORM", "SIGNED", "FILES", "BYTES", "PUBLISHED", "FOLDER")
     table = Table(*columns, box=None, pad_edge=False)
-    notes: list[str] = []
     for place in folders:
         listing = repository.list_releases(place, for_boards(known))
         notes += listing.notes
@@ -419,7 +427,7 @@ def keys_export(
 
 
 def _keys_folder(config: Path, keys: Path | None, served: Path | None = None) -> Path:
-    """The keys folder, which is in no folder that the settings serve."""
+    """The keys folder, which is in no folder that boards get files from: those of the settings, and `served`."""
     from otalink_host.keys import FOLDER_NAME, check_place
 
     folder = keys if keys is not None else config.parent / FOLDER_NAME

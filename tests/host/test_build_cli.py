@@ -134,6 +134,23 @@ def test_what_is_wrong_is_one_line_and_status_1(run_here: Run, tmp_path: Path) -
     assert "is not withdrawn" in wrong("release", "withdraw", "thermostat", "1.0.0.3", "--undo", "--from", "releases")
 
 
+def test_a_release_never_carries_the_keys(run_here: Run, application: Path) -> None:
+    assert run_here("keys", "new", "--keys", "application/keys")[0] == 0
+    for signing in (("--keys", "application/keys"), ("--keys", "application/keys", "--unsigned")):
+        status, _, error = run_here("release", "build", "application", "--name", "a", "--version", "1.0", *signing)
+        assert status == 1
+        assert "application/keys lies in application, which boards read" in one_line(error)
+
+
+def test_the_list_does_without_keys(run_here: Run, application: Path) -> None:
+    (application.parent / "keys").mkdir()
+    (application.parent / "keys" / "certificate.pem").write_text("something else")
+    (application.parent / "releases").mkdir()
+    status, printed, _ = run_here("release", "list", "releases")
+    assert status == 0
+    assert "no key is known: keys/certificate.pem is no key in PEM" in printed
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
