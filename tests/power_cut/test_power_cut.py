@@ -50,7 +50,7 @@ def test_a_wrong_guard_is_found(fault: str, tmp_path: Path) -> None:
     assert source.count(right) == 1
     guard = tmp_path / "otaguard.py"
     guard.write_text(source.replace(right, wrong))
-    assert cut(scenario, doubles=False, guard=guard).bad > 0
+    assert cut(scenario, doubles=False, stride=2, guard=guard).bad > 0
 
 
 def test_fat_does_not_hold_what_an_update_needs() -> None:
