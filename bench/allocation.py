@@ -56,8 +56,8 @@ def measure(work: Path, rounds: int) -> list[Table]:
                     text = f"under {AIM:,} bytes per MiB at full speed with {size // 1024} KiB"
                     table.aims.append(Aim(text, statistics.median(heap) < AIM))
     table.notes = [
-        f"Median (lowest to highest) of {rounds} runs, {paced_rounds} where paced, without garbage collection; the data "
-        "is hashed and written to a file. Each is the difference between a short download and a long one "
+        f"Median (lowest to highest) of {rounds} runs, {paced_rounds} where paced, without garbage collection; the "
+        "data is hashed and written to a file. Each is the difference between a short download and a long one "
         f"({FULL[0] // MIB} and {FULL[1] // MIB} MiB; paced {PACED[0] / MIB:g} and {PACED[1] // MIB} MiB), so that "
         "what the commands allocate drops out. A piece is one call of the sink: a full buffer, or what had come.",
         "Paced, the client waits for every segment, and asyncio allocates at each wait.",

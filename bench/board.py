@@ -52,7 +52,7 @@ class Board:
 
         Raises BoardError when it ends otherwise or takes over `timeout` seconds.
         """
-        command = [str(self.micropython), "-X", f"heapsize={heap}", "-m", script, json.dumps(arguments)]
+        command = [str(self.micropython), "-X", f"heapsize={heap}", "-m", script]
         environment = {**os.environ, "MICROPYPATH": f"{self.folder}:.frozen"}
         # In an empty folder: the current one comes first wherever something is imported.
         empty = self.folder / "empty"
@@ -62,7 +62,8 @@ class Board:
                 command,
                 cwd=empty,
                 env=environment,
-                stdin=subprocess.DEVNULL,
+                # Not as an argument: those may not be over 255 bytes.
+                input=json.dumps(arguments).encode() + b"\n",
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 timeout=timeout,

@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import random
+import resource
 import shutil
 import socket
 import statistics
@@ -15,6 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from ftplib import FTP
 from pathlib import Path
+from typing import NamedTuple
 
 from bench.board import Board
 from bench.children import ROOT, child
@@ -32,15 +34,22 @@ class DownloadError(Exception):
     """A client brought another file than the one that was served."""
 
 
+class Taken(NamedTuple):
+    """What one download took, in seconds: by the clock, and of the client's processor. Or a ratio of two of them."""
+
+    clock: float
+    cpu: float
+
+
 @dataclass
 class Contender:
-    """One client; `run` fetches the file and gives the seconds. `buffer` is the bare loop's that it is compared to."""
+    """One client; `run` fetches the file. `buffer` is the bare loop's that it is compared to, in `ratios`."""
 
     label: str
     buffer: int
-    run: Callable[[], float]
+    run: Callable[[], Taken]
     seconds: list[float] = field(default_factory=list)
-    ratios: list[float] = field(default_factory=list)
+    ratios: list[Taken] = field(default_factory=list)
 
 
 def measure(work: Path, rounds: int, peer: Path | None, where: str) -> list[Table]:
@@ -75,9 +84,9 @@ def _pair(bare: Contender, contender: Contender, swapped: bool) -> None:
     else:
         floor = bare.run()
         taken = contender.run()
-    bare.seconds.append(floor)
-    contender.seconds.append(taken)
-    contender.ratios.append(floor / taken)
+    bare.seconds.append(floor.clock)
+    contender.seconds.append(taken.clock)
+    contender.ratios.append(Taken(floor.clock / taken.clock, floor.cpu / taken.cpu))
 
 
 class _Clients:
@@ -99,10 +108,10 @@ class _Clients:
             found.append(Contender("curl, then sha256sum", BUFFERS[-1], self._curl))
         return found
 
-    def bare(self, size: int) -> Callable[[], float]:
+    def bare(self, size: int) -> Callable[[], Taken]:
         return self._script("bare_loop", size, port=self._raw_port)
 
-    def _script(self, script: str, size: int, **more: object) -> Callable[[], float]:
+    def _script(self, script: str, size: int, **more: object) -> Callable[[], Taken]:
         arguments = {
             "port": self._port,
             "user": USER,
@@ -113,14 +122,14 @@ class _Clients:
             **more,
         }
 
-        def run() -> float:
+        def run() -> Taken:
             self._forget()
             found = self._board.run(script, arguments)
-            return self._checked(script, found["seconds"], found["sha256"])
+            return self._checked(script, Taken(found["seconds"], found["cpu"]), found["sha256"])
 
         return run
 
-    def _cpython(self) -> float:
+    def _cpython(self) -> Taken:
         self._forget()
         arguments = [self._port, USER, PASSWORD, NAME, self._target, BUFFERS[-1]]
         done = subprocess.run(
@@ -131,24 +140,31 @@ class _Clients:
             timeout=60,
         )
         found = json.loads(done.stdout)
-        return self._checked("ftplib", found["seconds"], found["sha256"])
+        return self._checked("ftplib", Taken(found["seconds"], found["cpu"]), found["sha256"])
 
-    def _curl(self) -> float:
+    def _curl(self) -> Taken:
         self._forget()
         url = f"ftp://{USER}:{PASSWORD}@127.0.0.1:{self._port}/{NAME}"
-        started = time.perf_counter()
+        started, cpu = time.perf_counter(), _cpu_of_children()
         subprocess.run(["curl", "-q", "-s", "-S", "--noproxy", "*", "-o", self._target, url], check=True, timeout=60)
         done = subprocess.run(["sha256sum", self._target], stdout=subprocess.PIPE, check=True, timeout=60)
-        return self._checked("curl", time.perf_counter() - started, done.stdout.split()[0].decode())
+        taken = Taken(time.perf_counter() - started, _cpu_of_children() - cpu)
+        return self._checked("curl", taken, done.stdout.split()[0].decode())
 
     def _forget(self) -> None:
         with contextlib.suppress(FileNotFoundError):
             os.remove(self._target)
 
-    def _checked(self, what: str, seconds: float, digest: str) -> float:
+    def _checked(self, what: str, taken: Taken, digest: str) -> Taken:
         if digest != self._digest or self._target.stat().st_size != SIZE:
             raise DownloadError(f"{what} brought another file than the one that was served")
-        return seconds
+        return taken
+
+
+def _cpu_of_children() -> float:
+    # Of those that have ended; the servers go on.
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def _drain_raw(port: int) -> float:
@@ -190,29 +206,36 @@ def _table(
 ) -> Table:
     table = Table(
         f"Download: {SIZE // 1048576} MiB over loopback, SHA-256, to a file on {where}",
-        ("client", "buffer", "MB/s", "ratio to the bare loop"),
+        ("client", "buffer", "MB/s", "of the bare loop's speed", "by CPU time"),
     )
     for size in BUFFERS:
         rows = [bare[size], *(contender for contender in contenders if contender.buffer == size)]
         for contender in rows:
             speeds = [SIZE / 1e6 / seconds for seconds in contender.seconds]
-            ratios = contender.ratios
+            ratios = [ratio.clock for ratio in contender.ratios]
+            cpu = [ratio.cpu for ratio in contender.ratios]
             theirs = "its own" if contender.label.startswith("curl") else f"{size // 1024} KiB"
-            table.rows.append((contender.label, theirs, spread(speeds, 0), spread(ratios, 2) if ratios else "1"))
-            table.data[f"{contender.label}, {size}"] = {"seconds": contender.seconds, "ratios": ratios}
+            by_clock, by_cpu = (spread(ratios, 2), spread(cpu, 2)) if ratios else ("1", "1")
+            table.rows.append((contender.label, theirs, spread(speeds, 0), by_clock, by_cpu))
+            table.data[f"{contender.label}, {size}"] = {
+                "seconds": contender.seconds,
+                "ratios": ratios,
+                "cpu_ratios": cpu,
+            }
             if contender.label == "otalink":
                 text = f"otalink at least {AIM:.2f} of the bare loop with {size // 1024} KiB"
                 table.aims.append(Aim(text, statistics.median(ratios) >= AIM))
     if not any(contender.label.startswith("curl") for contender in contenders):
-        table.rows.append(("curl, then sha256sum", "", "not on this machine", ""))
+        table.rows.append(("curl, then sha256sum", "", "not on this machine", "", ""))
     if not has_peer:
-        table.rows.append((PEER, "", "not run: --micropython-ftplib PATH", ""))
+        table.rows.append((PEER, "", "not run: --micropython-ftplib PATH", "", ""))
     table.data["senders"] = senders
     table.notes = [
         f"Median (lowest to highest) of {rounds} rounds. The bare loop is readinto, hash, write on the same "
-        "MicroPython, from a plain TCP connection; each client runs right beside one of its own, in turns first and second, and a "
-        "ratio is of such a pair. CPython's ftplib and curl hash by other code than MicroPython's: their ratio, to the "
-        "16 KiB loop, is what a computer's client does, no aim.",
+        "MicroPython, from a plain TCP connection. Each client runs right beside a bare loop of its own, in turns "
+        "first and second; a ratio is of such a pair. CPython's ftplib and curl hash by other code than MicroPython's: "
+        "their ratio, to the 16 KiB loop, is what a computer's client does, no aim.",
+        "By CPU time: the bare loop's over the client's own, which other work on the machine disturbs less. "
         "The clock runs from the first command of the transfer, logged in, to the closed file; curl's over its whole "
         "process and sha256sum's after it.",
         "The senders alone, into nothing: sendfile to the bare loop {} MB/s, pyftpdlib {} MB/s.".format(

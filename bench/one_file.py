@@ -46,8 +46,9 @@ def measure(work: Path) -> list[Table]:
     table.notes = [
         f"{FILES} files of {FILE_SIZE:,} bytes each; the versioned one, {NAME}_1.0.0.2.py, differs. Counted at the "
         "server's sockets, TCP's own overhead left out; every transfer ended with 226, and the client reads to the end "
-        "of the data, so that it read all that was sent. The folder is listed, and SHA256SUMS fetched, before the download and again before the commit; the "
-        "check lists it too. Without SHA256SUMS nothing says what changed, and all is fetched (note 18).",
+        "of the data, so that it read all that was sent.",
+        "Listing and SHA256SUMS are read again before the commit, since the folder may have changed meanwhile. Without "
+        "SHA256SUMS nothing says what changed, and all is fetched (note 18).",
     ]
     return [table]
 

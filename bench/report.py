@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table as RichTable
 
 # Of a file or a pipe, which has no width of its own.
-WIDTH = 100
+WIDTH = 110
 
 
 @dataclass(frozen=True)
@@ -46,9 +46,9 @@ def make_console() -> Console:
 
 def show(console: Console, table: Table) -> None:
     """Prints a table, its aims and its notes."""
-    printed = RichTable(
-        title=table.title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False
-    )
+    # Not as the table's own title, which would be broken at the table's width.
+    console.print(table.title, style="bold", markup=False)
+    printed = RichTable(box=box.SIMPLE_HEAD, pad_edge=False)
     for number, column in enumerate(table.columns):
         printed.add_column(column, justify="right" if number else "left", no_wrap=number > 0)
     for row in table.rows:

@@ -18,10 +18,9 @@ command -v "$python" >/dev/null 2>&1 ||
 "$python" -c 'import venv, ensurepip' 2>/dev/null ||
     fail "this Python cannot make virtual environments: apt install python3-venv"
 
-printf 'Setting up %s with %s (once; the versions are those of requirements.lock) ...\n' \
-    "$venv" "$("$python" --version)"
-rm -rf "$venv"
-"$python" -m venv "$venv"
+printf 'Setting up %s with %s (the versions are those of requirements.lock) ...\n' "$venv" "$("$python" --version)"
+# What is there already is kept if it runs: a change in requirements.lock costs only what has changed.
+"$venv/bin/python" -m pip --version >/dev/null 2>&1 || "$python" -m venv --clear "$venv"
 pip() {
     "$venv/bin/python" -m pip --quiet --disable-pip-version-check "$@"
 }

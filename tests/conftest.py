@@ -47,7 +47,6 @@ def nothing_is_left() -> Iterator[None]:
     yield
     deadline = time.monotonic() + 5
     while True:
-        gc.collect()
         left = [f"thread {thread.name}" for thread in set(threading.enumerate()) - threads]
         if LINUX:
             left += [f"process {number}" for number in _children() - children]
@@ -60,6 +59,7 @@ def nothing_is_left() -> Iterator[None]:
             return
         if time.monotonic() > deadline:
             pytest.fail("left behind: " + ", ".join(left))
+        gc.collect()
         time.sleep(0.02)
 
 

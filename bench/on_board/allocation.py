@@ -39,7 +39,7 @@ async def run(port, user, password, names, size, target):
     return found
 
 
-wanted = json.loads(sys.argv[1])
+wanted = json.loads(sys.stdin.readline())
 print(
     json.dumps(
         asyncio.run(

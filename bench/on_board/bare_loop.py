@@ -7,7 +7,7 @@ import json
 import socket
 import sys
 from binascii import hexlify
-from time import ticks_diff, ticks_us
+from time import clock, ticks_diff, ticks_us
 
 
 def run(port, size, target):
@@ -15,7 +15,7 @@ def run(port, size, target):
     view = memoryview(buffer)
     sha256 = hashlib.sha256()
     address = socket.getaddrinfo("127.0.0.1", port)[0][-1]
-    started = ticks_us()
+    started, cpu = ticks_us(), clock()
     sock = socket.socket()
     sock.connect(address)
     file = open(target, "wb")  # noqa: SIM115
@@ -28,9 +28,10 @@ def run(port, size, target):
         file.write(part)
     file.close()
     taken = ticks_diff(ticks_us(), started)
+    cpu = clock() - cpu
     sock.close()
-    return {"seconds": taken / 1e6, "sha256": hexlify(sha256.digest()).decode()}
+    return {"seconds": taken / 1e6, "cpu": cpu, "sha256": hexlify(sha256.digest()).decode()}
 
 
-wanted = json.loads(sys.argv[1])
+wanted = json.loads(sys.stdin.readline())
 print(json.dumps(run(wanted["port"], wanted["buffer"], wanted["target"])))

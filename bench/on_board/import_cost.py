@@ -6,7 +6,7 @@ import gc
 import json
 import sys
 
-wanted = json.loads(sys.argv[1])
+wanted = json.loads(sys.stdin.readline())
 for name in wanted["first"]:
     __import__(name)
 there = list(sys.modules)

@@ -25,6 +25,6 @@ def walk(folder):
             found[path[1:]] = hexlify(hashlib.sha256(file.read()).digest()).decode()
 
 
-flash.mount(json.loads(sys.argv[1])["image"], "/flash")
+flash.mount(json.loads(sys.stdin.readline())["image"], "/flash")
 walk("")
 print(json.dumps(found))

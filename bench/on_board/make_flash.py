@@ -19,7 +19,7 @@ def copy(source, target):
                 copied.write(file.read())
 
 
-wanted = json.loads(sys.argv[1])
+wanted = json.loads(sys.stdin.readline())
 flash.make(wanted["image"])
 flash.mount(wanted["image"], "/flash")
 copy(wanted["source"], "/flash")

@@ -6,14 +6,14 @@ import hashlib
 import json
 import sys
 from binascii import hexlify
-from time import ticks_diff, ticks_us
+from time import clock, ticks_diff, ticks_us
 
 
 def run(module, port, user, password, name, size, target):
     sha256 = hashlib.sha256()
     client = __import__(module).FTP("127.0.0.1", port)
     client.login(user, password)
-    started = ticks_us()
+    started, cpu = ticks_us(), clock()
     file = open(target, "wb")  # noqa: SIM115
 
     def take(data):
@@ -23,11 +23,12 @@ def run(module, port, user, password, name, size, target):
     client.retrbinary("RETR " + name, take, size)
     file.close()
     taken = ticks_diff(ticks_us(), started)
+    cpu = clock() - cpu
     client.quit()
-    return {"seconds": taken / 1e6, "sha256": hexlify(sha256.digest()).decode()}
+    return {"seconds": taken / 1e6, "cpu": cpu, "sha256": hexlify(sha256.digest()).decode()}
 
 
-wanted = json.loads(sys.argv[1])
+wanted = json.loads(sys.stdin.readline())
 print(
     json.dumps(
         run(

@@ -3,18 +3,26 @@
 # mypy: ignore-errors
 
 import asyncio
+import gc
 import json
 import sys
 
 import flash
 
 
+def in_use():
+    gc.collect()
+    return gc.mem_alloc()
+
+
 def run(image):
     flash.mount(image, "/")
     sys.path[:] = ["/lib", ".frozen"]
+    before = in_use()
     # By its name, so that mypy does not follow it to the board's modules.
     updater = __import__("otalink").Updater(message=None)
-    return {"applied": asyncio.run(updater.update()), "messages": updater.messages}
+    applied = asyncio.run(updater.update())
+    return {"applied": applied, "messages": updater.messages, "before": before, "after": in_use()}
 
 
-print(json.dumps(run(json.loads(sys.argv[1])["image"])))
+print(json.dumps(run(json.loads(sys.stdin.readline())["image"])))

@@ -1,7 +1,8 @@
 import asyncio
 
-import otalink
 import thermostat
+
+import otalink
 
 
 async def main():

@@ -10,6 +10,7 @@ _HOME = {
     "OtaError": "otalink.errors",
     "TransferError": "otalink.errors",
     "FtpError": "otalink.errors",
+    "FolderChangedError": "otalink.errors",
     "ProtocolError": "otalink.errors",
     "ReleaseError": "otalink.errors",
     "InstallError": "otalink.errors",

@@ -2,7 +2,10 @@
 
 
 def restart(kind):
-    """Restarts the board: "reset" as its button does, "soft" keeping the network up. Does not return."""
+    """Restarts the board: "reset" as its button does, "soft" keeping the network up. Does not return.
+
+    Raises AttributeError or ImportError where the board has no such restart.
+    """
     import machine
 
     if kind == "soft":

@@ -17,7 +17,7 @@ _NUMBERS = {
     "timeout": (10, 0.1, 600),  # seconds: connection, banner, each reply
     "stall": (30, 0.1, 3600),  # seconds without a byte of data
     "attempts": (5, 1, 100),  # tries without progress before a download is given up until the next check
-    "retry_delay": (1, 0, 600),  # seconds before the second try; it doubles from try to try
+    "retry_delay": (1, 0, 60),  # seconds before the second try; it doubles from try to try
 }
 # key: default; None: it must be there
 _TEXTS = {
@@ -55,6 +55,8 @@ class Config:
                 raise ValueError(f"{key} is missing")
             if not isinstance(value, str) or not value:
                 raise ValueError(f"{key} must be text")
+            if any(c < " " for c in value):
+                raise ValueError(f"{key} must not hold line ends or other control characters")
             setattr(self, key, value)
         check_name(self.name)
         if self.policy not in POLICIES:

@@ -14,7 +14,7 @@ class Download:
     """One download of `release` through `client` to `flash` (an Installation).
 
     `config` has attempts and retry_delay; `progress(done, total)` is called, in bytes, at each new percent; `say(line)`
-    takes what happens. `fetched` counts the files that were staged, `received` the bytes of files that came.
+    takes what happens. `staged` counts the files that are staged in the end, `received` the bytes of files that came.
     """
 
     def __init__(self, release, client, flash, buffer, config, progress, say):
@@ -28,7 +28,7 @@ class Download:
         self._done = 0
         self._total = 0
         self._percent = -1
-        self.fetched = 0
+        self.staged = 0
         self.received = 0
 
     async def run(self):
@@ -38,44 +38,52 @@ class Download:
         InstallError nothing is left.
         """
         release, flash = self._release, self._flash
-        await release.read_files(self._client, self._buffer)
-        for line in release.messages:
-            self._say(line)
         try:
+            await release.read_files(self._client, self._buffer)
+            for line in release.messages:
+                self._say(line)
             flash.begin([file[0] for file in release.files])
             wanted = await self._compare()
-            sizes = [size for path, _, _, size in wanted if size is not None and size != flash.size(path)]
-            if flash.check_space(sizes):
+            if flash.check_space([(file[0], file[3] or 0) for file in wanted]):
                 self._say("the flash is short: the way back to the release before this one is given up")
             self._record()
-            self._total = sum(file[3] or 0 for file in wanted)
-            self._report(0)
             for file in wanted:
                 await self._bring(file)
-            if await release.changed(self._client, self._buffer):
-                raise self._changed()
+            await self._refuse_change()
             for file in release.files:
                 file[3] = flash.staged_size(file[0])
             self._record()
         except (ReleaseError, InstallError):
             flash.discard()
             raise
-        self._report(self._total - self._done)
+        if self._percent < 100:
+            self._progress(self._total, self._total)
 
     async def _compare(self):
         # The files that have to be fetched, with their sizes where the server tells them.
         wanted = []
         for file in self._release.files:
             path, filename, digest, size = file
-            if digest is not None and await self._has(path, digest):
+            if digest is not None and await self._flash.digest(path) == digest:
+                self._flash.unstage(path)
+                continue
+            if await self._flash.take_staged(path, digest):
+                self.staged += 1
                 continue
             if size is None:
-                file[3] = await self._client.size(filename)
+                file[3] = size = await self._size(filename)
+            self._total += size or self._flash.size(path) or 0
             wanted.append(file)
+        self._report(0)
         return wanted
 
-    async def _has(self, path, digest):
-        return await self._flash.digest(path) == digest or await self._flash.is_staged(path, digest)
+    async def _size(self, filename):
+        try:
+            return await self._client.size(filename)
+        except FtpError as error:
+            if error.code != 550:
+                raise
+            raise TransferError(f"{filename} belongs to the release and is not on the server: publish it again")
 
     def _record(self):
         release = self._release
@@ -87,35 +95,36 @@ class Download:
 
     async def _bring(self, file):
         path, filename, digest, size = file
-        here = None
-        if digest is None:
-            # Nothing says what the file must be: what comes is compared with what is here, and not written if equal.
-            here = await self._flash.digest(path)
-            if here is not None and size == self._flash.size(path):
-                came = _Digest()
-                await self._fetch(filename, came, size)
-                file[2] = digest = came.hexdigest()
-                if digest == here:
-                    self._say(f"{path}: unchanged")
-                    return
-                self._total += size
+        if digest is None and await self._is_equal(file):
+            self._say(f"{path}: unchanged")
+            return
         staged = self._flash.stage(path)
         try:
             await self._fetch(filename, staged, size)
-            try:
-                file[2] = await staged.finish(size, digest)
-            except ReleaseError as error:
-                if await self._release.changed(self._client, self._buffer):
-                    raise self._changed()
-                raise ReleaseError(f"{error}: publish {filename} again")
+            file[2] = await staged.finish(size, digest)
+        except ReleaseError as error:
+            staged.close()
+            await self._refuse_change()
+            raise ReleaseError(f"{error}: publish {filename} again")
         finally:
             staged.close()
-        if file[2] == here:
-            self._flash.unstage(path)
-            self._say(f"{path}: unchanged")
-            return
-        self.fetched += 1
+        self.staged += 1
         self._say(f"{path}: {staged.written} bytes")
+
+    async def _is_equal(self, file):
+        # Nothing says what the file must be: it is fetched to be compared, and not written if the flash has the same.
+        # A file of another size need not be compared.
+        path, filename, _, size = file
+        here = await self._flash.digest(path)
+        if here is None or size not in (None, self._flash.size(path)):
+            return False
+        came = _Digest()
+        await self._fetch(filename, came, size)
+        if came.hexdigest() == here:
+            file[2] = here
+            return True
+        self._total += came.written
+        return False
 
     async def _fetch(self, filename, target, size):
         # Moves one file into `target`; a broken connection goes on behind the bytes that it has.
@@ -125,33 +134,42 @@ class Download:
             self._report(len(view))
 
         failures = 0
+        broken = False
         while True:
             before = target.written
             try:
+                if broken:
+                    # What is here may be a part of a file that was replaced.
+                    await self._refuse_change()
                 await self._client.retrieve(filename, self._buffer, sink, before, size)
                 return
+            except FolderChangedError:
+                raise
             except TransferError as error:
                 if isinstance(error, FtpError) and error.code >= 500:
+                    await self._refuse_change()
                     raise
                 if isinstance(error, ResumeError):
                     self._report(-target.written)
                     target.restart()
                 failures = 0 if target.written > before else failures + 1
                 if failures >= self._config.attempts:
-                    raise
-                delay = min(self._config.retry_delay * 2**failures, _RETRY_DELAY_MAX)
+                    raise TransferError(f"{error}; given up until the next check", error.errno)
+                delay = min(self._config.retry_delay * 2 ** max(0, failures - 1), _RETRY_DELAY_MAX)
                 self._say(f"{error}; going on at byte {target.written} in {delay} s")
+                broken = True
             await asyncio.sleep(delay)
+
+    async def _refuse_change(self):
+        if await self._release.changed(self._client, self._buffer):
+            raise FolderChangedError("the folder on the server changed during the download")
 
     def _report(self, size):
         self._done += size
-        percent = 100 * self._done // self._total if self._total else 100
+        percent = min(100, 100 * self._done // self._total) if self._total else -1
         if percent > self._percent:
             self._percent = percent
-            self._progress(self._done, self._total)
-
-    def _changed(self):
-        return FolderChangedError("the folder on the server changed during the download: starting over")
+            self._progress(min(self._done, self._total), self._total)
 
 
 class _Digest:

@@ -28,7 +28,7 @@ from otalink.ftp_session import FtpSession, connect_socket, explain
 _YIELD_MS = 10
 # A listing without end stops here.
 _LISTING_MAX = 131072
-_ENTRIES_MAX = 1000
+_ENTRIES_MAX = 500
 # How often a full connection is tried again.
 _FULL_MS = 5
 # The server's word on a broken data connection is worth a short wait, no more.
@@ -154,7 +154,7 @@ class FtpClient(FtpSession):
         except OtaError:
             code = 0
         except asyncio.CancelledError:
-            if not self._timed_out:
+            if self._stopped is None:
                 raise
             code = 0
         return self._refusal(line, code, text) if code >= 400 else self._broken(error)

@@ -170,7 +170,8 @@ class FtpSession:
             deadline = self._deadline
             await asyncio.sleep_ms(_WATCH_MS)
             if self._deadline == deadline:
-                self._stop(self._failure(f"no answer within {self._patience_ms / 1000:g} s", errno.ETIMEDOUT))
+                seconds = self._patience_ms / 1000
+                self._stop(self._failure(f"nothing came for {seconds:g} s: is the network up?", errno.ETIMEDOUT))
                 return
 
     def _stop(self, error):
@@ -191,15 +192,16 @@ class FtpSession:
         # The error that the server's reply to `line` makes.
         if line.startswith(("USER ", "PASS ")):
             line = f"the login of {self._user} (check user and password)"
-        answer = "refused" if code >= 400 else "did not expect"
+        answer = "refused" if code >= 400 else "gave no fitting answer to"
         text = self._quote(f"{code} {text}")
         text = f"FTP server {self._host}:{self._port} {answer} {line}: {text}"
         return FtpError(text, code) if code >= 400 else ProtocolError(text)
 
     def _quote(self, text):
         # The server's words for one line of an error, without the password if it sends that back.
-        text = "".join(c if c >= " " else " " for c in text[:200])
-        return text.replace(self._password, "***") if self._password and self._user != "anonymous" else text
+        if self._password and self._user != "anonymous":
+            text = text.replace(self._password, "***")
+        return "".join(c if c >= " " else " " for c in text[:200])
 
     # The control connection
 
@@ -306,7 +308,7 @@ class FtpSession:
     def _hear(self, buffer, n):
         # Takes what a read of the control connection gave.
         if n == 0:
-            raise self._failure("it closed the session without an answer")
+            raise self._failure("it closed the session without an answer: try again later")
         if n:
             try:
                 self._session.replies.feed(buffer[:n])

@@ -17,13 +17,16 @@ def select(filenames, name):
     Returns (versioned, version, messages): the versioned file and its version, both None when there is none, and lines
     about files that were passed over. Raises ReleaseError when the folder does not say clearly what is offered.
     """
-    other = other_application(filenames, name)
-    if other is not None:
-        raise ReleaseError(f"the folder holds two applications, {name} and {other}: give each a folder of its own")
     try:
-        return choose(filenames, name)
+        versioned, version, messages = choose(filenames, name)
     except ValueError as error:
         raise ReleaseError(str(error))
+    other = other_application(filenames, name)
+    if other is not None and versioned is None:
+        raise ReleaseError(f"the folder holds {other} and no release of {name}: check the name and the folder")
+    if other is not None:
+        raise ReleaseError(f"the folder holds two applications, {name} and {other}: give each a folder of its own")
+    return versioned, version, messages
 
 
 def target_path(filename, versioned):

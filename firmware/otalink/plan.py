@@ -1,6 +1,7 @@
 """What an update has to do: installed files against offered ones. Pure; both sorted, one pass, constant memory."""
 
 from otalink.errors import ReleaseError
+from otalink.layout import parents
 
 WANT = "want"
 REMOVE = "remove"
@@ -30,11 +31,9 @@ def steps(installed, offered):
 def check_folders(paths):
     """Raises ReleaseError when one of the sorted `paths` is a file in one place and a folder in another."""
     for path in paths:
-        slash = path.find("/")
-        while slash >= 0:
-            if path[:slash] in paths:
-                raise ReleaseError(f"{path[:slash]} is both a file and a folder of the release")
-            slash = path.find("/", slash + 1)
+        for folder in parents(path):
+            if folder in paths:
+                raise ReleaseError(f"{folder} is both a file and a folder of the release")
 
 
 def hidden_by(path):

@@ -10,16 +10,11 @@ import hashlib
 import io
 
 from otalink.errors import ReleaseError
+from otalink.layout import CONFIG_PATH, NEW_SUFFIX, OLD_SUFFIX, STATE_FOLDER
 from otalink.version import check_name, format_version, parse_release_name, parse_version
 
 MAGIC = "otalink"
 FORMAT = "1"
-# Suffixes of the files that an update keeps beside their targets.
-NEW_SUFFIX = ".ota-new"
-OLD_SUFFIX = ".ota-old"
-CONFIG_PATH = "otalink.json"
-STATE_FOLDER = ".otalink"
-INSTALLED = STATE_FOLDER + "/installed"
 # Bounds what a hostile header can make a board hold. littlefs allows 255 bytes a name, and a suffix is added.
 PATH_MAX = 240
 LINE_MAX = 1024

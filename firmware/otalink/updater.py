@@ -7,9 +7,10 @@ The application's other tasks go on meanwhile. Whatever goes wrong, the release 
 """
 
 import asyncio
+import gc
 import random
 
-from otalink.config import PATH, Config, load
+from otalink.config import PATH, RESTARTS, Config, load
 from otalink.errors import FolderChangedError, InstallError, OtaError
 from otalink.version import format_version, is_wanted
 
@@ -23,33 +24,47 @@ _SLEEP_MAX = 3600
 class Updater:
     """Keeps this board's application up to date.
 
-    `config` is a path to the settings, a dict that holds them, or a Config. `progress(done, total)` is called with the
-    bytes of the download; `percent` has the same as 0 to 100. `ask(release)`, plain or a coroutine, is asked before a
-    release is applied; False puts it off until the next check. `message(line)` takes each line of what happens; the
-    last 20 are kept in `messages`. `root` stands before every path of the flash.
+    `config` is a path to the settings, a dict that holds them, or a Config. A file that cannot be used is a message,
+    so that the application starts without updates; `config` is None then. A dict that cannot be used is a ValueError.
+
+    `progress(done, total)` is called with the bytes of the download; `percent` has the same as 0 to 100.
+    `ask(release)`, plain or a coroutine, is asked before a release is applied; False puts it off until the next check.
+    `message(line)` takes each line of what happens; the last 20 are kept in `messages`. `root` stands before every path
+    of the flash.
+
+    One step at a time: a second one that is begun meanwhile is a ValueError (for `update` and `run`, a message).
     """
 
     def __init__(self, config=PATH, progress=None, ask=None, message=print, root=""):
-        if isinstance(config, str):
-            config = load(config)
-        elif isinstance(config, dict):
-            config = Config(config)
-        self.config = config
         self.messages = []
         self.percent = 0
         self._progress = progress
         self._ask = ask
         self._message = message
         self._root = root
-        self._buffer = None
         self._installation = None
         self._release = None
-        if config.unknown:
-            self._say("settings that this otalink does not know: {}".format(", ".join(config.unknown)))
+        self._busy = False
+        self._fault = None
+        if isinstance(config, str):
+            try:
+                config = load(config)
+            except ValueError as error:
+                config = None
+                self._fault = f"{error}; no updates until then"
+                self._say(self._fault)
+        elif isinstance(config, dict):
+            config = Config(config)
+        self.config = config
+        if config is not None:
+            # First of all, while the heap is in one piece.
+            self._buffer = bytearray(config.buffer)
+            if config.unknown:
+                self._say("settings that this otalink does not know: {}".format(", ".join(config.unknown)))
 
     async def run(self):
         """Checks at the configured interval, for ever, and installs what the policy wants. Raises nothing."""
-        while True:
+        while self.config is not None:
             await _sleep(random.random() * self.config.jitter)
             await self.update()
             await _sleep(self.config.interval)
@@ -60,55 +75,40 @@ class Updater:
         True when a release was applied (and `restart` is "none", else the board has restarted by then).
         """
         try:
-            for _ in range(_STARTS_MAX):
-                release = await self.check()
-                if release is None:
-                    return False
-                try:
-                    await self.download(release)
-                    break
-                except FolderChangedError as error:
-                    self._say(str(error))
-            else:
-                return False
-            if not await self._agreed(release):
-                self._say(f"{release.name} {format_version(release.version)} is put off until the next check")
-                return False
-            await self.apply()
-            return True
-        except OtaError as error:
-            self._say(str(error))
+            return await self._alone(self._update)
+        except (OtaError, ValueError) as error:
+            line = str(error)
+        except MemoryError:
+            gc.collect()
+            line = "the memory is too small for the update: free some, or make the release or the folder smaller"
         except Exception as error:  # the application must go on, whatever this is
-            self._say(f"the update failed with {type(error).__name__}: {error}")
+            line = f"the update failed with {type(error).__name__}: {error}"
+        self._say(line)
         return False
 
     async def check(self):
         """Looks on the server. Gives the release that the policy wants installed, or None. Raises OtaError."""
-        from otalink.folder import offered as offered_by
+        return await self._alone(self._check)
 
-        installed = self.installed()
-        async with self._client() as client:
-            await client.cwd(self.config.folder)
-            release = await offered_by(client, self.config.name)
-        if release is None:
-            self._say(f"no release of {self.config.name} on {self.config.host} in {self.config.folder}")
-            return None
-        offered = format_version(release.version)
-        if installed == release.version:
-            self._say(f"{release.name} {offered} is the latest version")
-            return None
-        if not is_wanted(self.config.policy, installed, release.version):
-            self._say(f"the server offers {release.name} {offered}, older than {format_version(installed)} here")
-            return None
-        self._say(
-            "{} {} is offered, {} is here".format(
-                release.name, offered, "no release" if installed is None else format_version(installed)
-            )
-        )
-        return release
+    async def download(self, release, progress=None):
+        """Stages what `release` has and the flash has not. Raises OtaError; nothing that runs has changed.
+
+        `progress(done, total)` is called with bytes as they come. FolderChangedError: check again.
+        """
+        await self._alone(self._download, release, progress or self._progress)
+
+    async def apply(self, restart=None):
+        """Puts what was downloaded in place, after the start delay, and restarts the board.
+
+        `restart` is "reset", "soft" or "none"; None takes the configured one. Raises InstallError; ValueError when
+        nothing was downloaded.
+        """
+        await self._alone(self._apply, restart)
 
     def installed(self):
         """The version that is installed, four ints; None when none is recorded, or another application's is."""
+        if self.config is None:
+            return None
         try:
             found = self._flash().installed()
         except InstallError as error:
@@ -116,17 +116,73 @@ class Updater:
             return None
         return found[1] if found is not None and found[0] == self.config.name else None
 
-    async def download(self, release, progress=None):
-        """Stages what `release` has and the flash has not. Raises OtaError; nothing that runs has changed.
+    async def _alone(self, step, *arguments):
+        if self._fault is not None:
+            raise ValueError(self._fault)
+        if self._busy:
+            raise ValueError("an update is under way already: wait for its end")
+        self._busy = True
+        try:
+            return await step(*arguments)
+        finally:
+            self._busy = False
 
-        `progress(done, total)` is called with bytes as they come. FolderChangedError: check again.
-        """
+    async def _update(self):
+        from otalink.journal import check_idle
+
+        check_idle(self._root + "/")
+        for _ in range(_STARTS_MAX):
+            release = await self._check()
+            if release is None:
+                # What an abandoned download left is of no use any more.
+                self._release = None
+                self._flash().discard()
+                return False
+            try:
+                await self._download(release, self._progress)
+                break
+            except FolderChangedError as error:
+                self._say(f"{error}: starting over")
+        else:
+            self._say("the folder on the server changes all the time: given up until the next check")
+            return False
+        answer = True if self._ask is None else self._ask(release)
+        if not (await answer if hasattr(answer, "send") else answer):
+            self._say(f"{release.name} {format_version(release.version)} is put off until the next check")
+            return False
+        await self._apply(None)
+        return True
+
+    async def _check(self):
+        installed = self.installed()
+        async with self._client() as client:
+            from otalink.folder import offered as offered_by
+
+            await client.cwd(self.config.folder)
+            release = await offered_by(client, self.config.name)
+        if release is None:
+            self._say(f"no release of {self.config.name} on {self.config.host} in {self.config.folder}")
+            return None
+        for line in release.messages:
+            self._say(line)
+        offered = format_version(release.version)
+        if installed == release.version:
+            self._say(f"{release.name} {offered} is the latest version")
+            return None
+        if not is_wanted(self.config.policy, installed, release.version):
+            self._say(f"the server offers {release.name} {offered}, older than {format_version(installed)} here")
+            return None
+        here = "no release" if installed is None else format_version(installed)
+        self._say(f"{release.name} {offered} is offered, {here} is here")
+        return release
+
+    async def _download(self, release, progress):
+        gc.collect()
         from otalink.download import Download
 
         flash = self._flash()
         self._release = None
         self.percent = 0
-        progress = progress or self._progress
 
         def report(done, total):
             self.percent = 100 * done // total if total else 100
@@ -137,42 +193,43 @@ class Updater:
             await client.cwd(self.config.folder)
             download = Download(release, client, flash, self._buffer, self.config, report, self._say)
             await download.run()
-        self._say(f"downloaded {download.received} bytes: {download.fetched} of {len(release.files)} files differ")
+        self._say(f"downloaded {download.received} bytes: {download.staged} of {len(release.files)} files differ")
         self._release = release
 
-    async def apply(self, restart=None):
-        """Puts what was downloaded in place, after the start delay, and restarts the board.
-
-        `restart` is "reset", "soft" or "none"; None takes the configured one. Raises InstallError; ValueError when
-        nothing was downloaded.
-        """
+    async def _apply(self, restart):
+        restart = restart or self.config.restart
+        if restart not in RESTARTS:
+            raise ValueError(f"restart must be reset, soft or none, not {restart!r}")
         if self._release is None:
             raise ValueError("nothing to apply: download a release first")
-        name, version = self._release.name, format_version(self._release.version)
+        # Before the commit: the release may hold another otalink.
+        from otalink.board import restart as restart_board
+        from otalink.plan import hidden_by
+
+        release = self._release
+        name, version = release.name, format_version(release.version)
         if self.config.start_delay:
             self._say(f"applying {name} {version} in {self.config.start_delay} s")
             await _sleep(self.config.start_delay)
-        paths = [file[0] for file in self._release.files]
         self._release = None
-        self._installation.commit()
-        for path in paths:
-            source = path[:-3] + "py"
-            if path.endswith(".mpy") and self._installation.exists(source):
+        for path, _, _, _ in release.files:
+            source = hidden_by(path)
+            if source is not None and self._flash().stays(source):
                 self._say(f"{source} hides {path}: MicroPython imports the source; remove it")
-        restart = restart or self.config.restart
+        self._flash().commit()
         self._say(f"{name} {version} is installed" + ("" if restart == "none" else "; restarting"))
         if restart != "none":
-            from otalink.board import restart as restart_board
-
-            restart_board(restart)
-
-    async def _agreed(self, release):
-        answer = True if self._ask is None else self._ask(release)
-        return await answer if hasattr(answer, "send") else answer
+            try:
+                restart_board(restart)
+            except (AttributeError, ImportError):
+                self._say(f"this board cannot restart by {restart}: restart it by hand")
 
     def _client(self):
+        # The parts of otalink that are loaded here should find the heap in one piece.
+        gc.collect()
         from otalink.ftp import FtpClient
 
+        gc.collect()
         settings = self.config
         return FtpClient(
             settings.host, settings.port, settings.user, settings.password, settings.timeout, settings.stall
@@ -182,7 +239,6 @@ class Updater:
         if self._installation is None:
             from otalink.install import Installation
 
-            self._buffer = bytearray(self.config.buffer)
             self._installation = Installation(self._buffer, self._root)
         return self._installation
 
@@ -191,7 +247,10 @@ class Updater:
             self.messages.pop(0)
         self.messages.append(line)
         if self._message is not None:
-            self._message(line)
+            try:
+                self._message(line)
+            except Exception:  # a broken display must not end the update
+                pass
 
 
 async def _sleep(seconds):

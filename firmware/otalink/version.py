@@ -94,18 +94,27 @@ def choose(filenames, name, extensions=None):
     return best, best_version, passed_over
 
 
-def other_application(filenames, name):
-    """The name of another application among `filenames`, or None.
+def application_of(filename):
+    """The NAME of the application that `filename` is by its looks: (name, certain), or None when it is none.
 
-    An application is a .py or .mpy release name whose version has two fields or more: `font_8.py` is an ordinary file.
+    An application is a .py or .mpy release name. With one version field it may as well be an ordinary file, such as
+    `font_8.py`: then it is not certain.
     """
+    try:
+        name, _, extension = parse_release_name(filename)
+    except ValueError:
+        return None
+    if extension not in ("py", "mpy"):
+        return None
+    return name, filename.count(".") - name.count(".") > 1
+
+
+def other_application(filenames, name):
+    """The name of another application that is certainly among `filenames`, or None."""
     for filename in filenames:
-        try:
-            other, _, extension = parse_release_name(filename)
-        except ValueError:
-            continue
-        if other != name and extension in ("py", "mpy") and filename.count(".") - other.count(".") > 1:
-            return other
+        found = application_of(filename)
+        if found is not None and found[1] and found[0] != name:
+            return found[0]
     return None
 
 

@@ -4,6 +4,7 @@ Exit statuses: 0, 1 (it failed: one line on stderr, what and what to do), 2 (the
 Modules that not every system has are imported inside of the command that needs them.
 """
 
+import io
 import json
 import logging
 import os
@@ -27,7 +28,7 @@ from otalink.errors import OtaError
 from otalink.version import format_version
 from otalink_host import accounts, repository, server
 from otalink_host.errors import UserError
-from otalink_host.settings import CONFIG_NAME, Settings, check_address, folder_of, load_settings
+from otalink_host.settings import CONFIG_NAME, Settings, account_of, check_address, folder_of, load_settings
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -63,6 +64,9 @@ Unsigned = Annotated[bool, typer.Option("--unsigned", help="Take a release that 
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs the command line `arguments`, by default the process's own, and returns the exit status."""
+    # A file's name that the terminal cannot show must not end the command.
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         app(arguments, prog_name="otalink")
     except SystemExit as end:
@@ -135,8 +139,8 @@ def serve(
                 for command in commands:
                     _print(f"  {command}")
         _print("\nCtrl-C ends it.")
-        _log_to_stdout()
-        running.run()
+        with _logged_to_stdout():
+            running.run()
     _print("Stopped.")
 
 
@@ -486,16 +490,58 @@ def _bytecode(text: str) -> tuple[int, int]:
     return int(major), int(minor)
 
 
-@app.command(epilog="Example: otalink vboard board-1 --heap 128k --size 2m")
+@app.command(epilog="Example: otalink flash /dev/ttyUSB0 my-application --name thermostat --version 1.0.0.1")
+def flash(
+    port: Annotated[str, typer.Argument(metavar="PORT", help="The board: its serial device, or a virtual board's.")],
+    application: Annotated[
+        Path, typer.Argument(metavar="DIR", help="The application, as for `release publish`; it becomes what runs.")
+    ],
+    name: Annotated[str, typer.Option(help="The application's name: NAME.py in DIR is its main file.")],
+    version: Annotated[str | None, typer.Option(help="Its version, where no file's name says it.")] = None,
+    config: Config = Path(CONFIG_NAME),
+    account: Annotated[str | None, typer.Option(help="The account that the board uses; by default the first.")] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Another setting of the board, as in interval=600."),
+    ] = None,
+) -> None:
+    """Put otalink, an application and the settings on a board, by mpremote; it updates itself from then on."""
+    from otalink_host.flash import flash as flash_board
+
+    settings = load_settings(config)
+    chosen = account_of(settings, account)
+    board = {"name": name, **server.board_settings(settings, chosen, settings.port)}
+    board["password"] = accounts.load_passwords(settings)[chosen.name]
+    for setting in set_ or ():
+        key, _, value = setting.partition("=")
+        try:
+            board[key] = json.loads(value)
+        except ValueError:
+            board[key] = value
+    flash_board(port, application, board, version=version, say=_print)
+    _print("Flashed; the board has been reset.")
+
+
+@app.command(epilog="Example: otalink vboard board-1 --heap 128k --size 2m --console")
 def vboard(
-    directory: Annotated[Path, typer.Argument(metavar="DIRECTORY", help="What is on the board's flash at first.")],
+    directory: Annotated[Path, typer.Argument(metavar="DIRECTORY", help="Where the board's flash is kept.")],
     heap: Annotated[str, typer.Option(metavar="SIZE", help="The board's memory.")] = "128k",
     size: Annotated[str, typer.Option(metavar="SIZE", help="The board's flash.")] = "2m",
+    console: Annotated[bool, typer.Option("--console", help="Print what the board prints.")] = False,
 ) -> None:
     """Run a virtual board: MicroPython on this machine, with a flash and a reset of its own (Linux)."""
     from otalink_host.vboard import run_vboard
 
-    run_vboard(directory, heap=heap, size=_size(size))
+    run_vboard(directory, heap=heap, size=_size(size), echo=console)
+
+
+@app.command(epilog="Example: otalink demo")
+def demo() -> None:
+    """Watch a virtual board update itself from a real server; exit status 1 if anything was not seen (Linux)."""
+    from otalink_host.demo import run_demo
+
+    if not run_demo(Console()):
+        raise typer.Exit(1)
 
 
 def _size(text: str) -> int:
@@ -511,7 +557,7 @@ def _size(text: str) -> int:
 
 def _print_addresses(settings: Settings, port: int) -> None:
     every = settings.address in ("0.0.0.0", "::")
-    address = settings.masquerade_address or (server.own_address() if every else settings.address)
+    address = server.address_for_boards(settings)
     _print(f"Serving on {'every address of this machine' if every else settings.address}, port {port}.")
     if address is None:
         _print("This machine is in no network now: boards cannot reach it.")
@@ -521,6 +567,7 @@ def _print_addresses(settings: Settings, port: int) -> None:
         _print(f"  port          {port}")
         _print(f"  user          {account.name}")
         _print(f"  virtual path  {account.virtual_path}   which is the folder {account.folder}")
+        _print(f"In its /otalink.json: {json.dumps(server.board_settings(settings, account, port))[1:-1]}")
 
 
 @contextmanager
@@ -541,13 +588,20 @@ def _stopped_by_signals(running: server.FtpServer) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _log_to_stdout() -> None:
+@contextmanager
+def _logged_to_stdout() -> Iterator[None]:
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
     server.logger.setLevel(logging.INFO)
-    server.logger.handlers = [handler]
     # What pyftpdlib itself has to complain about is worth a line as well.
-    logging.getLogger("pyftpdlib").addHandler(handler)
+    loggers = (server.logger, logging.getLogger("pyftpdlib"))
+    for logger in loggers:
+        logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        for logger in loggers:
+            logger.removeHandler(handler)
 
 
 @contextmanager

@@ -15,6 +15,7 @@ import otalink
 from otalink.config import PATH, Config
 from otalink.plain import SUMS, parse_sums_line, target_path
 from otalink.release import INSTALLED, format_header
+from otalink.version import format_version
 from otalink_host import repository
 from otalink_host.cable import Cable
 from otalink_host.errors import UserError
@@ -68,7 +69,7 @@ def flash(
         folders = sorted(f"/{path.relative_to(root).as_posix()}" for path in root.rglob("*") if path.is_dir())
         cable.execute(_MAKE_FOLDERS.format(folders=folders))
         cable.copy(sorted(root.iterdir()), "/")
-    say(f"otalink {otalink.__version__}: {count} modules; {published}; {PATH}")
+    say(f"otalink {otalink.__version__} ({count} modules), {published} and {PATH} are on it")
     cable.reset()
     return board
 
@@ -130,7 +131,7 @@ def _lay_out_application(source: Path, release: Path, root: Path, name: str, ver
     record = root / INSTALLED
     record.parent.mkdir()
     record.write_bytes(b"".join(format_header(name, published.version, files)))
-    return f"{name} {'.'.join(map(str, published.version))}: {len(files)} files"
+    return f"{name} {format_version(published.version)} ({', '.join(path for path, _, _ in files)})"
 
 
 def _sums(release: Path) -> Iterator[tuple[str, str]]:

@@ -22,8 +22,10 @@ from typing import IO, Any
 
 from otalink.errors import OtaError
 from otalink.plain import SUMS, format_sums_line, parse_sums_line, select, target_path
+from otalink.plan import check_folders, hidden_by
 from otalink.release import check_path
 from otalink.version import (
+    application_of,
     check_name,
     format_release_name,
     format_version,
@@ -42,7 +44,6 @@ LOCK_NAME = ".otalink-lock"
 JOURNAL_NAME = ".otalink-journal"
 # What is withdrawn keeps its name behind this, out of the boards' sight, and can be put back.
 WITHDRAWN_PREFIX = ".withdrawn-"
-APPLICATION_EXTENSIONS = ("py", "mpy")
 CHUNK = 1 << 20
 
 Progress = Callable[[int, int], None]
@@ -146,9 +147,9 @@ def publish(
             published = Published(name, number, folder, versioned, total, skipped=collected.skipped)
             _Publisher(published, files, digests, meter).run(allow_older)
     published.notes += [
-        f"{path} hides {path[:-3]}.mpy on the board: MicroPython imports the .py of two"
+        f"{hidden_by(path)} hides {path} on the board: MicroPython imports the .py of two"
         for path in sorted(targets.values())
-        if path.endswith(".py") and f"{path[:-3]}.mpy" in targets.values()
+        if hidden_by(path) in targets.values()
     ]
     return published
 
@@ -535,10 +536,8 @@ def _application(
     rivals = [path for path in top if path != versioned and path.startswith(f"{name}_")]
     if rivals:
         raise UserError(f"{source} holds two versions, {rivals[0]} and {versioned}: leave one of them there")
-    if parse_release_name(versioned)[2] not in APPLICATION_EXTENSIONS:
+    if application_of(versioned) is None:
         raise UserError(f"{source}: {versioned} is no application: its name ends in .py or .mpy")
-    if not _has_two_fields(versioned):
-        raise UserError(f"{source}: {versioned}: write two fields of its version at least, as in {name}_1.0.py")
     assert number is not None
     return name, versioned, number, files
 
@@ -553,12 +552,7 @@ def _ask(rule: Callable[..., Any], *arguments: object, place: Path | None = None
 
 def _find_name(source: Path, top: list[str]) -> str:
     """The name of the one application among the files `top`."""
-    names: dict[str, str] = {}
-    for path in top:
-        with contextlib.suppress(ValueError):
-            name, _, extension = parse_release_name(path)
-            if extension in APPLICATION_EXTENSIONS and _has_two_fields(path):
-                names.setdefault(name, path)
+    names = _applications(top)
     if len(names) > 1:
         first, second = sorted(names.values())[:2]
         raise UserError(f"{source} holds two applications, {first} and {second}: give each a folder of its own")
@@ -572,9 +566,16 @@ def _find_name(source: Path, top: list[str]) -> str:
     )
 
 
-def _has_two_fields(path: str) -> bool:
-    """font_8.py is an ordinary file, font_8.0.py an application: the rule of otalink.version.other_application."""
-    return path.partition("_")[2].count(".") > 1
+def _applications(filenames: Iterable[str]) -> dict[str, str]:
+    """The applications among `filenames`: their names, with a file of each.
+
+    thermostat_2.py alone is one; beside thermostat_1.0.py, which certainly is, font_8.py is an ordinary file.
+    """
+    found = [(application_of(filename), filename) for filename in sorted(filenames, reverse=True)]
+    certain = any(application and application[1] for application, _ in found)
+    return {
+        application[0]: filename for application, filename in found if application and (application[1] or not certain)
+    }
 
 
 def _refuse_near_miss(source: Path, path: str) -> None:
@@ -602,12 +603,14 @@ def _with_version(
 
 
 def _check_targets(targets: dict[str, str]) -> None:
-    """Refuses two files that become one on the board."""
+    """Refuses two files that become one on the board, and a file that becomes a folder there as well."""
     seen: dict[str, str] = {}
     for path, target in targets.items():
         if target in seen:
             raise UserError(f"{seen[target]} and {path} are both {target} on the board: leave one of them there")
         seen[target] = path
+    # By name, so that looking one up does not go through all of them.
+    check_folders(dict.fromkeys(sorted(seen)))
 
 
 def _verify(
@@ -660,9 +663,8 @@ def _parse(filename: str) -> tuple[str, Version, str] | None:
         name, version, extension = parse_release_name(filename)
     except ValueError:
         return None
-    is_release = extension == release_file.EXTENSION or (
-        extension in APPLICATION_EXTENSIONS and _has_two_fields(filename)
-    )
+    application = application_of(filename)
+    is_release = extension == release_file.EXTENSION or (application is not None and application[1])
     return (name, version, extension) if is_release else None
 
 
@@ -740,13 +742,7 @@ def _list_folder(folder: Path, listing: Listing, keys: dict[str, str]) -> None:
     _list_files(folder, listing, keys)
     _list_withdrawn(folder, listing)
     names = sorted(entry.name for entry in os.scandir(folder) if entry.is_file())
-    applications = set()
-    for name in names:
-        with contextlib.suppress(ValueError):
-            application, _, extension = parse_release_name(name)
-            if extension in APPLICATION_EXTENSIONS and _has_two_fields(name):
-                applications.add(application)
-    for application in sorted(applications):
+    for application in sorted(_applications(names)):
         try:
             versioned, version, notes = select(names, application)
         except OtaError as error:

@@ -19,7 +19,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from os.path import exists
 from types import TracebackType
 from typing import Any
 
@@ -189,6 +188,23 @@ def own_address() -> str | None:
     return None
 
 
+def address_for_boards(settings: Settings) -> str | None:
+    """The address at which boards reach a server with these settings; None when this machine is in no network."""
+    if settings.masquerade_address or settings.address not in ("0.0.0.0", "::"):
+        return settings.masquerade_address or settings.address
+    return own_address()
+
+
+def board_settings(settings: Settings, account: Account, port: int) -> dict[str, Any]:
+    """What a board's `/otalink.json` says of the server, but for the password."""
+    return {
+        "host": address_for_boards(settings) or "127.0.0.1",
+        "port": port,
+        "user": account.name,
+        "folder": account.virtual_path,
+    }
+
+
 def firewall_commands(settings: Settings, port: int) -> list[tuple[str, list[str]]]:
     """What opens the server's ports in the usual firewalls: (name of the firewall, its commands)."""
     passive = settings.passive_ports
@@ -299,10 +315,8 @@ class _VirtualFolder(AbstractedFS):  # type: ignore[misc]  # pyftpdlib has no ty
             return [above]
         real = self._real(path)
         # Hidden names are uploads under way, which a client that fetches every file it sees must not get.
-        names = [name for name in os.listdir(real) if name[:1] != "."]
-        places = [os.path.join(real, name) for name in names]
-        # Links that lead out, and those that lead nowhere, are left out.
-        return [name for name, place in zip(names, places, strict=True) if self._inside(place) and exists(place)]
+        with os.scandir(real) as entries:
+            return [entry.name for entry in entries if entry.name[:1] != "." and self._is_shown(entry)]
 
     def stat(self, path: str) -> os.stat_result:
         # In a listing "." and "" stand for the folder itself.
@@ -381,6 +395,12 @@ class _VirtualFolder(AbstractedFS):  # type: ignore[misc]  # pyftpdlib has no ty
         if not self._inside(real):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
         return real
+
+    def _is_shown(self, entry: "os.DirEntry[str]") -> bool:
+        """False for links that lead out of the folder, or nowhere. Windows has links that do not say that they are."""
+        if os.name != "nt" and not entry.is_symlink():
+            return True
+        return self._inside(entry.path) and os.path.exists(entry.path)
 
     def _inside(self, real: str) -> bool:
         """True unless symbolic links lead from `real` out of the folder."""

@@ -78,16 +78,19 @@ def load_settings(path: Path) -> Settings:
     return _Reader(path, text).settings(document)
 
 
-def folder_of(settings: Settings, account: str | None = None) -> Path:
-    """The folder of `account`, or of the only one that the settings have. Raises UserError when that is not clear."""
-    folders = {entry.name: entry.folder for entry in settings.accounts}
-    if account is not None and account in folders:
-        return folders[account]
-    if account is None and len({folder.resolve() for folder in folders.values()}) == 1:
-        return settings.accounts[0].folder
-    if account is None:
+def account_of(settings: Settings, name: str | None = None) -> Account:
+    """The account `name`, or the first. Raises UserError when there is none of that name."""
+    for account in settings.accounts:
+        if name in (None, account.name):
+            return account
+    raise UserError(f"{settings.path} has no account {name}: it has {', '.join(a.name for a in settings.accounts)}")
+
+
+def folder_of(settings: Settings) -> Path:
+    """The only folder that the settings' accounts have. Raises UserError when there are several."""
+    if len({account.folder.resolve() for account in settings.accounts}) > 1:
         raise UserError(f"{settings.path} has several folders: say which with --to")
-    raise UserError(f"{settings.path} has no account {account}: it has {', '.join(sorted(folders))}")
+    return settings.accounts[0].folder
 
 
 def check_account_name(name: str) -> str:

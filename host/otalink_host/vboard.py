@@ -5,6 +5,8 @@ the rig of the end-to-end tests and knows nothing of otalink: whatever runs on i
 only (it needs /proc, epoll and pidfd); elsewhere the module imports, and starting a board raises UserError.
 """
 
+import codecs
+import io
 import os
 import queue
 import re
@@ -54,32 +56,37 @@ class _Output:
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
-        self._text = ""
+        decode = codecs.getincrementaldecoder("utf-8")("replace")
+        self._decoder = io.IncrementalNewlineDecoder(decode, translate=True)
+        self._pieces: list[str] = []
+        self._length = 0
         self._dropped = 0
 
     def add(self, data: bytes) -> None:
-        # A character cut in two by a read becomes two replacement characters: good enough for a console.
         with self._changed:
-            self._text = (self._text + data.decode("utf-8", "replace")).replace("\r\n", "\n")
-            excess = len(self._text) - OUTPUT_LIMIT
-            if excess > OUTPUT_LIMIT // 4:
-                self._text = self._text[excess:]
-                self._dropped += excess
+            piece = self._decoder.decode(data)
+            self._pieces.append(piece)
+            self._length += len(piece)
+            if self._length > OUTPUT_LIMIT + OUTPUT_LIMIT // 4:
+                self._pieces = [self.text()[-OUTPUT_LIMIT:]]
+                self._dropped += self._length - OUTPUT_LIMIT
+                self._length = OUTPUT_LIMIT
             self._changed.notify_all()
 
     def text(self) -> str:
         with self._changed:
-            return self._text
+            self._pieces = ["".join(self._pieces)]
+            return self._pieces[0]
 
     def end(self) -> int:
         with self._changed:
-            return self._dropped + len(self._text)
+            return self._dropped + self._length
 
     def wait_for(self, pattern: "re.Pattern[str]", since: int, timeout: float) -> "re.Match[str] | None":
         deadline = time.monotonic() + timeout
         with self._changed:
             while True:
-                match = pattern.search(self._text, max(0, since - self._dropped))
+                match = pattern.search(self.text(), max(0, since - self._dropped))
                 left = deadline - time.monotonic()
                 if match or left <= 0:
                     return match
@@ -571,17 +578,22 @@ class _Supervisor(threading.Thread):
             if self._starting:
                 self._starting.set_exception(UserError(f"{reason}; is the heap of {self._board.heap} enough?"))
                 self._starting = None
-        elif process.request == "hard":
-            self._reset_hard()
-        elif status < 0 and process.request is None:
-            self._put(f"vboard: MicroPython was ended by signal {-status}\r\n".encode())
-            self._reset_hard()
-        else:
-            self._to_board[:0] = unread
-            if process.request is None:
-                # The raw REPL's answers to Ctrl-D and to a SystemExit, which the other REPL never gives.
-                self._raw = self._tail.endswith((b"OK\r\n", b"\x04\x04"))
-            self._reset_soft()
+            return
+        try:
+            if process.request == "hard":
+                self._reset_hard()
+            elif status < 0 and process.request is None:
+                self._put(f"vboard: MicroPython was ended by signal {-status}\r\n".encode())
+                self._reset_hard()
+            else:
+                self._to_board[:0] = unread
+                if process.request is None:
+                    # The raw REPL's answers to Ctrl-D and to a SystemExit, which the other REPL never gives.
+                    self._raw = self._tail.endswith((b"OK\r\n", b"\x04\x04"))
+                self._reset_soft()
+        except UserError as error:
+            self._put(f"vboard: the board is off: {error}\r\n".encode())
+            self._cut_power()
 
     # Bytes
 
@@ -723,8 +735,19 @@ def run_vboard(directory: Path, *, heap: str = DEFAULT_HEAP, size: int = DEFAULT
     ECHO prints the board's console, too.
     """
     ended = threading.Event()
+    # A name that stays the same from one run to the next.
+    tty = directory / "tty"
+
+    # What the board prints before it has been announced comes after that.
+    early: list[bytes] = []
+    announced = threading.Event()
+    lock = threading.Lock()
 
     def show(data: bytes) -> None:
+        with lock:
+            if not announced.is_set():
+                early.append(data)
+                return
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()
 
@@ -732,9 +755,16 @@ def run_vboard(directory: Path, *, heap: str = DEFAULT_HEAP, size: int = DEFAULT
     try:
         with VirtualBoard(directory, heap=heap, size=size, echo=show if echo else None) as board:
             print(f"A virtual board runs in {directory} with {heap} of heap and {size // 1024} KiB of flash.")
-            print(f"Connect to it with: mpremote connect {board.pty}")
+            tty.unlink(missing_ok=True)
+            tty.symlink_to(board.pty)
+            print(f"Connect to it with: mpremote connect {tty}")
             print("It ends with Ctrl-C, and keeps its flash.", flush=True)
+            with lock:
+                sys.stdout.buffer.write(b"".join(early))
+                sys.stdout.buffer.flush()
+                announced.set()
             ended.wait()
+            tty.unlink(missing_ok=True)  # here, where the directory is ours: another board's name may stand there
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)

@@ -20,15 +20,15 @@ FIRMWARE = HERE.parents[1] / "firmware"
 class SharedTest(pytest.Item):
     """One test function on one runtime."""
 
-    def __init__(self, *, runtime: str, function: str, **keywords: object) -> None:
-        super().__init__(name=f"{function}[{runtime}]", **keywords)  # type: ignore[arg-type]
+    def __init__(self, *, runtime: str, test_name: str, **keywords: object) -> None:
+        super().__init__(name=f"{test_name}[{runtime}]", **keywords)  # type: ignore[arg-type]
         self.runtime = runtime
-        self.function = function
+        self.test_name = test_name
 
     def runtest(self) -> None:
         interpreter = sys.executable if self.runtime == "cpython" else find_micropython()
         completed = subprocess.run(
-            [interpreter, HERE / "run_one.py", FIRMWARE, self.path.stem, self.function],
+            [interpreter, HERE / "run_one.py", FIRMWARE, self.path.stem, self.test_name],
             cwd=HERE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -38,7 +38,7 @@ class SharedTest(pytest.Item):
             check=False,
         )
         # MicroPython exits with 0 for much that went wrong: only the last line proves that the test ran to its end.
-        if completed.returncode != 0 or not completed.stdout.endswith(f"PASSED {self.function}\n"):
+        if completed.returncode != 0 or not completed.stdout.endswith(f"PASSED {self.test_name}\n"):
             raise SharedTestError(completed.stdout)
 
     def repr_failure(self, excinfo: "pytest.ExceptionInfo[BaseException]", style: object = None) -> str:
@@ -65,7 +65,7 @@ class SharedTestFile(pytest.File):
         for name, value in namespace.items():
             if name.startswith("test_") and inspect.isfunction(value):
                 for runtime in ("cpython", "micropython"):
-                    yield SharedTest.from_parent(self, runtime=runtime, function=name)
+                    yield SharedTest.from_parent(self, runtime=runtime, test_name=name)
 
 
 def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> pytest.Collector | None:

@@ -13,6 +13,7 @@ from otalink.release import (
     CHUNK,
     Header,
     check,
+    check_digest,
     check_path,
     check_signature,
     chunk,
@@ -394,3 +395,31 @@ def test_a_thousand_files_need_no_more_memory_than_ten():
         pass
     if taken:
         assert taken[1] - taken[0] < 512, taken
+
+
+def test_a_header_that_is_cut_anywhere_is_refused():
+    data = HEADER + SIGN
+    for end in range(len(data)):
+        raised(ReleaseError, read, data[:end])
+
+
+def test_a_path_may_be_any_relative_one():
+    for path in (
+        "a",
+        "lib/x.mpy",
+        "a b",
+        "ä/ö",
+        "boot.py",
+        "..x",
+        ".hidden",
+        "otalink.json.txt",
+        "otalinks/x",
+        "x" * 240,
+    ):
+        check_path(path)
+
+
+def test_a_digest_is_64_lower_case_hexadecimal_digits():
+    check_digest(DIGEST)
+    for text in ("", DIGEST[1:], DIGEST + "0", DIGEST.upper(), DIGEST[1:] + "g", DIGEST[1:] + "²"):
+        raised(ValueError, check_digest, text)

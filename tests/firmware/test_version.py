@@ -1,5 +1,7 @@
 """Versions, release names, the choice among files, the policies."""
 
+from support import raised
+
 from otalink.version import (
     choose,
     format_release_name,
@@ -9,7 +11,6 @@ from otalink.version import (
     parse_release_name,
     parse_version,
 )
-from support import raised
 
 
 def test_a_version_has_one_to_four_fields_and_missing_ones_count_as_0():

@@ -3,6 +3,7 @@
 import contextlib
 import ftplib
 import io
+import os
 import re
 import shutil
 import signal
@@ -105,6 +106,7 @@ def test_from_init_to_a_download_and_the_next_release(here: Path, start) -> None
     password = re.search('board = "(.+)"', (here / "otalink.secrets").read_text())
     assert password is not None
     assert re.search(r"address +127.0.0.1\n +port +\d+\n +user +board\n +virtual path +/ ", printed)
+    assert f'"host": "127.0.0.1", "port": {port}, "user": "board", "folder": "/"' in printed
     with ftplib.FTP(timeout=10) as client:
         client.connect("127.0.0.1", port)
         client.login("board", password[1])
@@ -250,6 +252,21 @@ def test_publish_prints_what_it_did(run, here: Path) -> None:
     )
 
 
+def test_a_name_that_no_terminal_shows_does_not_end_the_command(here: Path) -> None:
+    source(here / "build")
+    (here / "build" / os.fsdecode(b"\xff~")).write_text("")
+    ended = subprocess.run(
+        [OTALINK, "release", "publish", "build", "--to", "there"],
+        cwd=here,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+    )
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert "skipped \\udcff~\n" in ended.stdout
+
+
 def test_publish_of_what_is_published_says_that_there_is_nothing_to_do(run, here: Path) -> None:
     source(here / "build")
     run("release", "publish", "build", "--to", "there")
@@ -326,7 +343,9 @@ COMMANDS = [
     ("keys", "new"),
     ("keys", "list"),
     ("keys", "export"),
+    ("flash",),
     ("vboard",),
+    ("demo",),
 ]
 
 
@@ -341,7 +360,7 @@ def test_every_command_has_help_with_an_example(run, command: tuple[str, ...]) -
 def test_the_commands_are_listed_with_what_they_do(run) -> None:
     status, out, _ = run("--help")
     assert status == 0
-    for command in ("init", "serve", "release", "vboard"):
+    for command in ("init", "serve", "release", "flash", "vboard", "demo"):
         assert re.search(rf"^. {command} +\w", out, re.MULTILINE)
 
 
@@ -374,7 +393,7 @@ def test_an_address_that_is_none_is_a_usage_error(run) -> None:
 def test_a_size_of_flash_is_bytes_or_has_k_or_m_behind_it(run, monkeypatch: pytest.MonkeyPatch) -> None:
     ran: list[tuple[Path, str, int]] = []
     monkeypatch.setattr(
-        "otalink_host.vboard.run_vboard", lambda folder, *, heap, size: ran.append((folder, heap, size))
+        "otalink_host.vboard.run_vboard", lambda folder, *, heap, size, echo: ran.append((folder, heap, size))
     )
     assert run("vboard", "board", "--heap", "64k", "--size", "512k")[0] == 0
     assert run("vboard", "board")[0] == 0

@@ -274,6 +274,7 @@ def test_release_files_of_the_same_name_stay(target: Path, make: Make) -> None:
         (["thermostat_1.0.py", "thermostat_b.py"], "thermostat_b.py: version b: each field must be a number"),
         (["thermostat_1.0.py", "thermostat_0.9.txt"], "two versions, thermostat_0.9.txt and thermostat_1.0.py"),
         (["thermostat_1.0.py", "thermostat.py"], "are both thermostat.py on the board: leave one of them"),
+        (["thermostat_1.0.py", "thermostat.py/x.py"], "thermostat.py is both a file and a folder of the release"),
         (["thermostat_1.0.py", "otalink.json"], "/otalink.json and /.otalink belong to the board"),
         (["thermostat_1.0.py", "a.ota-new"], ".ota-new and .ota-old are otalink's own"),
         (["thermostat_1.0.py", "lib/a.ota-old"], ".ota-new and .ota-old are otalink's own"),
@@ -323,10 +324,21 @@ def test_two_main_files_of_one_name_are_refused(make: Make, target: Path) -> Non
     assert "leave the one that boards are to run" in complaint(source, target, name="thermostat", version="1.0")
 
 
-def test_a_version_of_one_field_is_refused_because_it_would_not_be_recognized(make: Make, target: Path) -> None:
-    source = make({"thermostat_2.py": ""})
-    assert "no versioned file" in complaint(source, target)
-    assert "two fields of its version at least, as in thermostat_1.0.py" in complaint(source, target, name="thermostat")
+def test_a_version_of_one_field_is_enough_for_the_only_application(make: Make, target: Path) -> None:
+    source = make({"thermostat_2.py": "", "display.py": ""})
+    assert publish(source, target).versioned == "thermostat_2.py"
+    assert [release.version for release in list_releases(target).releases] == [(2, 0, 0, 0)]
+
+
+def test_beside_a_certain_application_a_version_of_one_field_is_an_ordinary_file(make: Make, target: Path) -> None:
+    source = make({"thermostat_1.0.py": "", "font_8.py": ""})
+    assert publish(source, target).versioned == "thermostat_1.0.py"
+
+
+def test_two_applications_with_one_version_field_are_refused_until_one_is_named(make: Make, target: Path) -> None:
+    source = make({"thermostat_2.py": "", "font_8.py": ""})
+    assert "two applications, font_8.py and thermostat_2.py" in complaint(source, target)
+    assert publish(source, target, name="thermostat").versioned == "thermostat_2.py"
 
 
 def test_an_application_that_is_no_module_is_refused(make: Make, target: Path) -> None:

@@ -13,14 +13,14 @@ from binascii import hexlify
 import flash as chips
 import vfs
 
-from otalink import install
+from otalink import space, staging, update_plan  # noqa: F401 - while sys.path finds them
 from otalink.install import Installation
 
 BUFFER = bytearray(1024)
 # As on the rp2, but for what is read at once: each read is a call from C to Python here.
 GEOMETRY = {"progsize": 256, "readsize": 256}
 LOGS = (".otalink/log", ".otalink/log-1")
-install._YIELD_MS = 1 << 29  # there is no event loop here
+staging._YIELD_MS = 1 << 29  # there is no event loop here
 
 
 class ResetError(BaseException):
@@ -201,9 +201,11 @@ def update(release):
     installation.begin([file[0] for file in files])
     wanted = []
     for path, digest, _ in files:
-        if run(installation.digest(path)) != digest and not run(installation.is_staged(path, digest)):
+        if run(installation.digest(path)) == digest:
+            installation.unstage(path)
+        elif not run(installation.take_staged(path, digest)):
             wanted.append(path)
-    installation.check_space([len(release.files[path]) for path in wanted])
+    installation.check_space([(path, len(release.files[path])) for path in wanted])
     installation.record("app", release.version, files)
     for path, digest, size in files:
         if path in wanted:

@@ -18,6 +18,7 @@ import board as boards  # noqa: E402 - found on the path above
 import scenarios  # noqa: E402
 from flash import KINDS, NOTHING, apply, tear  # noqa: E402
 
+from otalink import journal, update_plan  # noqa: E402
 from otalink.install import Installation  # noqa: E402
 
 KEPT = ".ota-old"
@@ -57,10 +58,10 @@ def check_end(board, scenario, usual):
     """
     board.boot()
     check_running(scenario)
-    state = Installation(boards.BUFFER).state()
+    state = journal.state()
     free = [check_names(scenario.names(scenario.goal, scenario.back, state))]
     if scenario.back is not None:
-        Installation(boards.BUFFER).rollback()
+        journal.rollback()
         board.boot()
         version = Installation(boards.BUFFER).installed()[1]
         if version != scenario.back.version:
@@ -178,7 +179,7 @@ def main():
     sys.path[:] = ["", ".frozen", "/lib"]  # a board's
     if FILE_SYSTEM == "VfsFat":
         boards.Board.kind = vfs.VfsFat
-        Installation._check_flash = lambda self: None
+        update_plan._check_flash = lambda root: None
     try:
         cuts = Cuts(NAME)
         if FILE_SYSTEM == "VfsFat":

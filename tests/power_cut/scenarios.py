@@ -9,6 +9,7 @@ import os
 from board import BUFFER, BadError, Board, Release, exists, update
 from flash import BLOCK
 
+from otalink import journal
 from otalink.install import Installation
 
 BLOCKS = 40
@@ -98,14 +99,14 @@ class Scenario:
     def act(self, board):
         """One thing that the application does; True when there is nothing left to do. It may ask for a restart."""
         installation = Installation(BUFFER)
-        state = installation.state()
+        state = journal.state()
         if state == "trial":
-            installation.confirm()
+            journal.confirm()
             return False
         _, version = installation.installed()
         if version == self.goal.version:
             return True
-        failed = installation.failed()
+        failed = journal.failed()
         if failed is not None and failed[1] == self.new.version:
             raise BadError("it went back")
         update(self.new)
@@ -148,11 +149,10 @@ class FailingGuard(Guard):
         return b"FORMAT = 1\n\n\ndef boot():\n    raise ValueError('a new fault')\n"
 
     def act(self, board):
-        installation = Installation(BUFFER)
-        failed = installation.failed()
+        failed = journal.failed()
         if failed is not None and failed[1] == self.new.version:
             return True
-        if installation.state() == "trial":
+        if journal.state() == "trial":
             raise BadError("its guard does not work, but it is on trial")
         update(self.new)
         board.boot()
@@ -214,7 +214,7 @@ class Resumed(Scenario):
             if path != "main.py":
                 staged = installation.stage(path)
                 staged.write(self.ghost.files[path][: 300 if path == "lib/a.py" else None])
-                staged.close()
+                staged._close_file()
 
 
 class Again(Scenario):
@@ -254,7 +254,7 @@ class Rollback(Scenario):
         installation = Installation(BUFFER)
         if installation.installed()[1] == self.goal.version:
             return True
-        installation.rollback()
+        journal.rollback()
         board.boot()
         return False
 
@@ -282,7 +282,7 @@ class GuardRollback(Rollback, Guard):
         installation.record("app", third.version, third.listing)
         staged = installation.stage("otaguard.py")
         staged.write(third.files["otaguard.py"])
-        staged.close()
+        staged._close_file()
 
 
 class Unconfirmed(Scenario):
@@ -295,10 +295,9 @@ class Unconfirmed(Scenario):
         self.goal = self.old
 
     def act(self, board):
-        installation = Installation(BUFFER)
-        if installation.failed() is not None:
+        if journal.failed() is not None:
             return True
-        if installation.state() != "trial":
+        if journal.state() != "trial":
             update(self.new)
         board.boot()
         return False
@@ -340,4 +339,4 @@ def put(files):
 def install(board, wanted):
     update(wanted)
     board.boot()
-    Installation(BUFFER).confirm()
+    journal.confirm()

@@ -14,6 +14,7 @@ A keyword names a command (BANNER is the greeting) and says what happens when it
 leaves running ends with the `with`, and an assertion that failed in a thread is raised there.
 """
 
+import contextlib
 import socket
 import struct
 import threading
@@ -269,8 +270,6 @@ def _family(host):
 
 
 def _close(sock):
-    try:
+    with contextlib.suppress(OSError):
         sock.shutdown(socket.SHUT_RDWR)
-    except OSError:
-        pass
     sock.close()

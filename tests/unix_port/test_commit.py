@@ -14,6 +14,7 @@ import board as boards
 from board import BUFFER, Board, Release, tree
 from scenarios import put
 from otalink.errors import *
+from otalink import journal, update_plan
 from otalink.install import Installation
 
 BOOT = open({str(FIRMWARE / "boot.py")!r}).read().encode()
@@ -69,7 +70,7 @@ def test_commit_writes_the_plan_that_the_specification_shows(board):
 stage(FIRST).commit(deadline=30)
 print(open("/.otalink/committed").read())
 board.boot()
-Installation(BUFFER).confirm()
+journal.confirm()
 stage(SECOND).commit()
 print(open("/.otalink/committed").read())
 print(names())
@@ -107,7 +108,7 @@ def test_the_boot_files_are_never_deleted(board):
         """
 stage(Release(1, {"boot.py": BOOT + b"# 1", "otaguard.py": GUARD + b"# 1", "a.py": b"1"})).commit()
 board.boot()
-Installation(BUFFER).confirm()
+journal.confirm()
 stage(Release(2, {"a.py": b"2"})).commit()
 print(open("/.otalink/committed").read())
 """
@@ -120,15 +121,15 @@ def test_the_states_as_the_application_sees_them(board):
         """
 def seen():
     installation = Installation(BUFFER)
-    print(installation.state(), installation.installed(), installation.failed())
+    print(journal.state(), installation.installed(), journal.failed())
 
 seen()
 stage(FIRST).commit(); seen()
 board.boot(); seen()
-print(Installation(BUFFER).confirm(), Installation(BUFFER).confirm()); seen()
+print(journal.confirm(), journal.confirm()); seen()
 stage(SECOND).commit()
-board.boot(); Installation(BUFFER).confirm()
-Installation(BUFFER).rollback(); seen()
+board.boot(); journal.confirm()
+journal.rollback(); seen()
 board.boot(); seen()
 """
     )
@@ -154,7 +155,7 @@ Installation(BUFFER).discard()
 print(names() == before)
 board.boot()
 attempt(stage, SECOND)
-attempt(Installation(BUFFER).rollback)
+attempt(journal.rollback)
 attempt(Installation(BUFFER).commit)
 """
     )
@@ -176,7 +177,7 @@ attempt(Installation(BUFFER).commit)
     ],
 )
 def test_a_board_without_a_guard_is_told_what_to_do(board, case):
-    lines = board(f"{case}\nstaged = stage(FIRST)\nattempt(staged.commit)\nprint(staged.state())")
+    lines = board(f"{case}\nstaged = stage(FIRST)\nattempt(staged.commit)\nprint(journal.state())")
     assert lines == [
         "InstallError: /boot.py does not start the boot guard: run `otalink flash` once over the cable",
         "None",
@@ -215,14 +216,15 @@ def test_kept_files_are_given_up_when_space_is_short(board):
     lines = board(
         """
 stage(Release(1, {"a.py": b"1" * 9000})).commit()
-board.boot(); Installation(BUFFER).confirm()
+board.boot(); journal.confirm()
 stage(Release(2, {"a.py": b"2" * 9000})).commit()
-board.boot(); Installation(BUFFER).confirm()
+board.boot(); journal.confirm()
 installation = Installation(BUFFER)
+installation.begin(["a.py"])
 free = os.statvfs("/")[3]
-print(installation.check_space([4096 * (free - 6)]), installation.state())
-print(installation.check_space([4096 * (free - 4)]), installation.state(), [n for n in names() if "ota-" in n])
-attempt(installation.check_space, [4096 * free])
+print(installation.check_space([("a.py", 4096 * (free - 6))]), journal.state())
+print(installation.check_space([("a.py", 4096 * (free - 4))]), journal.state(), [n for n in names() if "ota-" in n])
+attempt(installation.check_space, [("a.py", 4096 * free)])
 """
     )
     assert lines[:2] == ["False confirmed", "True None []"]
@@ -249,7 +251,6 @@ print(names())
 
 def test_evidence_of_failed_starts_goes_when_the_updater_starts(board):
     lines = board(
-        "put({'.otalink/x': b'', '.otalink/crash-2': b''})\nInstallation(BUFFER).started()\n"
-        "print(os.listdir('/.otalink'))"
+        "put({'.otalink/x': b'', '.otalink/crash-2': b''})\njournal.started()\nprint(os.listdir('/.otalink'))"
     )
     assert lines == ["['x']"]

@@ -1,0 +1,74 @@
+"""The board's settings."""
+
+from support import raised
+
+from otalink.config import Config, load
+
+LEAST = {"name": "app", "host": "server"}
+
+
+def config(**changes):
+    values = dict(LEAST)
+    values.update(changes)
+    return Config(values)
+
+
+def test_what_is_not_set_has_a_default():
+    settings = Config(LEAST)
+    assert (settings.name, settings.host, settings.port, settings.folder) == ("app", "server", 21, "/")
+    assert (settings.policy, settings.restart, settings.start_delay) == ("newer", "reset", 5)
+    assert (settings.buffer, settings.attempts) == (4096, 5)
+    assert settings.unknown == []
+
+
+def test_what_is_set_is_taken():
+    settings = config(port=2121, jitter=0, interval=0.5 + 1, policy="differs", restart="none", password="pä:ss wörd")
+    assert (settings.port, settings.jitter, settings.interval) == (2121, 0, 1.5)
+    assert (settings.policy, settings.restart, settings.password) == ("differs", "none", "pä:ss wörd")
+
+
+def test_a_key_that_is_not_known_is_noted_and_no_failure():
+    assert config(zeal=1, colour="red").unknown == ["colour", "zeal"]
+
+
+def test_what_is_wrong_is_named_with_what_it_may_be():
+    for key, value, reason in (
+        ("port", "21", "port must be a number from 1 to 65535, not '21'"),
+        ("port", 0, "port must be"),
+        ("port", 65536, "port must be"),
+        ("port", 21.5, "port must be"),
+        ("port", True, "port must be"),
+        ("port", None, "port must be"),
+        ("port", [21], "port must be"),
+        ("interval", 0, "interval must be a number from 1 to"),
+        ("buffer", 100, "buffer must be a number from 512 to 65536, not 100"),
+        ("retry_delay", 61, "retry_delay must be a number from 0 to 60, not 61"),
+        ("name", "a_b", "name a_b"),
+        ("name", "", "name must be text"),
+        ("name", 5, "name must be text"),
+        ("host", None, "host is missing"),
+        ("host", ["h"], "host must be text"),
+        ("folder", "", "folder must be text"),
+        ("folder", "/a\r\nDELE x", "folder must not hold line ends"),
+        ("policy", "older", "policy must be newer or differs, not 'older'"),
+        ("restart", "hard", "restart must be reset, soft or none, not 'hard'"),
+    ):
+        message = str(raised(ValueError, config, **{key: value}))
+        assert reason in message, message
+
+
+def test_the_password_is_in_no_message():
+    for password in ("", 12345678, "s3cret\n", ["s3cret"]):
+        message = str(raised(ValueError, config, password=password))
+        assert message.startswith("password must"), message
+        assert "s3cret" not in message
+        assert "12345678" not in message
+
+
+def test_settings_that_are_no_object_are_refused():
+    for values in ([], "text", 5, None):
+        assert "must be a JSON object" in str(raised(ValueError, Config, values))
+
+
+def test_a_file_that_is_not_there_is_named():
+    assert "nowhere.json cannot be read" in str(raised(ValueError, load, "nowhere.json"))
