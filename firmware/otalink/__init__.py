@@ -17,7 +17,7 @@ _HOME = {
 }
 
 
-def __getattr__(name):
+def __getattr__(name: str) -> object:
     if name in _HOME:
         return getattr(__import__(_HOME[name], None, None, (name,)), name)
     # MicroPython asks here before it looks for the submodule that `from otalink import ftp` means.

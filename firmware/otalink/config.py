@@ -38,7 +38,7 @@ class Config:
     `unknown` lists keys that this version of otalink does not know: a newer one may have written them.
     """
 
-    def __init__(self, values):
+    def __init__(self, values: object) -> None:
         """`values` is what the JSON holds. Raises ValueError with the key and what it may be."""
         if not isinstance(values, dict):
             raise ValueError('the settings must be a JSON object, as in {"name": "thermostat"}')

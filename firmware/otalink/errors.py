@@ -17,7 +17,7 @@ A caller's own mistake is a ValueError. `OSError` is translated where it arises 
 class OtaError(Exception):
     """The root of the tree. `errno` is the number of the OSError behind it, or None."""
 
-    def __init__(self, message, errno=None):
+    def __init__(self, message: str, errno: int | None = None) -> None:
         super().__init__(message)
         self.errno = errno
 
@@ -29,7 +29,7 @@ class TransferError(OtaError):
 class FtpError(TransferError):
     """The server's reply `code` (RFC 959 section 4.2), an int from 400 to 599."""
 
-    def __init__(self, message, code):
+    def __init__(self, message: str, code: int) -> None:
         super().__init__(message)
         self.code = code
 

@@ -15,11 +15,11 @@ TEXT_MAX = 512
 class LineSplitter:
     """Cuts a stream of bytes into lines. A line over `limit` bytes is a ProtocolError."""
 
-    def __init__(self, limit=LINE_MAX):
+    def __init__(self, limit: int = LINE_MAX) -> None:
         self._limit = limit
         self._rest = b""
 
-    def feed(self, data):
+    def feed(self, data: bytes | memoryview) -> list[bytes]:
         """The lines that `data` (bytes or a memoryview, copied) completes, without their line ends, as a list."""
         lines = (self._rest + bytes(data)).split(b"\n")
         self._rest = lines.pop()
@@ -28,16 +28,16 @@ class LineSplitter:
         self._check(self._rest)
         return [line.rstrip(b"\r") for line in lines]
 
-    def has_part(self):
+    def has_part(self) -> bool:
         """True in the middle of a line."""
         return bool(self._rest)
 
-    def end(self):
+    def end(self) -> bytes | None:
         """The last line, when the stream ended without a line end behind it; else None."""
         rest, self._rest = self._rest, b""
         return rest.rstrip(b"\r") or None
 
-    def _check(self, line):
+    def _check(self, line: bytes) -> None:
         if len(line) > self._limit:
             raise ProtocolError(f"the server sent a line of over {self._limit} bytes")
 
@@ -49,30 +49,30 @@ class ReplyParser:
     Of a long one, what comes after TEXT_MAX bytes is left out, but for the last line.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._lines = LineSplitter()
-        self._replies = []
-        self._code = None
-        self._text = []
+        self._replies: list[tuple[int, str]] = []
+        self._code = b""  # of the reply that has begun
+        self._text: list[str] = []
         self._size = 0
 
-    def feed(self, data):
+    def feed(self, data: bytes | memoryview) -> None:
         """Takes what the server sent. Raises ProtocolError when it is no reply, or one without end."""
         for line in self._lines.feed(data):
             self._line(line)
 
-    def next(self):
+    def next(self) -> tuple[int, str] | None:
         """The next reply that is complete, as (code, text), or None."""
         return self._replies.pop(0) if self._replies else None
 
-    def is_idle(self):
+    def is_idle(self) -> bool:
         """True when there is neither a reply nor a part of one: what comes next answers the next command."""
-        return not self._replies and self._code is None and not self._lines.has_part()
+        return not self._replies and not self._code and not self._lines.has_part()
 
-    def _line(self, line):
+    def _line(self, line: bytes) -> None:
         code = line[:3]
         coded = len(code) == 3 and code.isdigit() and line[3:4] in (b" ", b"-", b"")
-        if self._code is None:
+        if not self._code:
             if not coded or not b"1" <= code[:1] <= b"5":
                 raise ProtocolError(f"the server sent no FTP reply but {text_of(line[:40])!r}")
             self._code, self._text, self._size = code, [], 0
@@ -85,10 +85,10 @@ class ReplyParser:
             self._text.append(text_of(line[4:] if same else line))
         if last:
             self._replies.append((int(self._code), "\n".join(self._text)))
-            self._code = None
+            self._code = b""
 
 
-def text_of(line):
+def text_of(line: bytes) -> str:
     """`line` as text; where it is not UTF-8, its bytes beyond ASCII as "?"."""
     try:
         return bytes(line).decode()
@@ -96,13 +96,13 @@ def text_of(line):
         return "".join(chr(byte) if byte < 128 else "?" for byte in line)
 
 
-def check_argument(text):
+def check_argument(text: str) -> None:
     """Raises ValueError when `text` would end the command that it is put into, and begin another."""
     if "\r" in text or "\n" in text or "\0" in text:
         raise ValueError("a path, name or password cannot hold CR, LF or NUL")  # not which: no password is shown
 
 
-def parse_epsv(text):
+def parse_epsv(text: str) -> int:
     """The port in the text of a 229 reply, "(|||6446|)" (RFC 2428 section 3). Raises ProtocolError."""
     inner = text[text.find("(") + 1 :]
     # The separator may be any character; an address before the port is left out, as in parse_pasv.
@@ -112,7 +112,7 @@ def parse_epsv(text):
     return _port(parts[3], text)
 
 
-def parse_pasv(text):
+def parse_pasv(text: str) -> int:
     """The port in the text of a 227 reply, "(h1,h2,h3,h4,p1,p2)", with or without the parentheses.
 
     The address in it is left out on purpose: it may be 0.0.0.0, a private one behind a router, or a third party's;
@@ -125,13 +125,13 @@ def parse_pasv(text):
     raise ProtocolError(f"the server's answer to PASV holds no port: {text[:80]!r}")
 
 
-def _port(digits, text):
+def _port(digits: str, text: str) -> int:
     if not _is_number(digits, 5) or not 0 < int(digits) < 65536:
         raise ProtocolError(f"the server names an impossible port: {text[:80]!r}")
     return int(digits)
 
 
-def parse_size(text):
+def parse_size(text: str) -> int:
     """The bytes that the text of a 213 reply to SIZE names (RFC 3659 section 4). Raises ProtocolError."""
     digits = text.strip()
     if not _is_number(digits, 12):
@@ -139,7 +139,7 @@ def parse_size(text):
     return int(digits)
 
 
-def parse_mdtm(text):
+def parse_mdtm(text: str) -> str:
     """The time in the text of a 213 reply to MDTM (RFC 3659 section 3), as its digits YYYYMMDDHHMMSS, UTC."""
     digits = text.strip()[:14]
     if len(digits) != 14 or not _is_number(digits, 14):
@@ -147,7 +147,7 @@ def parse_mdtm(text):
     return digits
 
 
-def parse_mlsd_line(line):
+def parse_mlsd_line(line: bytes) -> tuple[str, str, int | None, str] | None:
     """One line of MLSD (RFC 3659 section 7.2, bytes) as (name, type, size, modify); None where parse_nlst_line has it.
 
     `type` is lower case, such as "file" or "dir"; `size` an int or None; `modify` text or "". Raises ProtocolError.
@@ -173,7 +173,7 @@ def parse_mlsd_line(line):
     return name, kind, size, modify
 
 
-def parse_nlst_line(line):
+def parse_nlst_line(line: bytes) -> str | None:
     """The name in one line of NLST (bytes), of which some servers send the whole path.
 
     None for `.`, `..`, no name at all, and a name that no command can carry.
@@ -183,6 +183,6 @@ def parse_nlst_line(line):
     return None if name in ("", ".", "..") or "\r" in name or "\0" in name else name
 
 
-def _is_number(text, digits_max):
+def _is_number(text: str, digits_max: int) -> bool:
     # Not isdigit(): CPython's takes digits of every script.
     return 0 < len(text) <= digits_max and all("0" <= c <= "9" for c in text)

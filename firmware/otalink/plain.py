@@ -11,7 +11,7 @@ from otalink.version import choose, other_application, parse_release_name
 SUMS = "SHA256SUMS"
 
 
-def select(filenames, name):
+def select(filenames: list[str], name: str) -> tuple[str | None, tuple[int, ...] | None, list[str]]:
     """Finds the application `name` in a plain folder that holds the files `filenames`.
 
     Returns (versioned, version, messages): the versioned file and its version, both None when there is none, and lines
@@ -29,7 +29,7 @@ def select(filenames, name):
     return versioned, version, messages
 
 
-def target_path(filename, versioned):
+def target_path(filename: str, versioned: str) -> str:
     """The path on the board of the release's file `filename`: the versioned file loses its version.
 
     Raises ReleaseError when a release may not name it.
@@ -44,13 +44,13 @@ def target_path(filename, versioned):
     return filename
 
 
-def is_ordinary(filename, name):
+def is_ordinary(filename: str, name: str) -> bool:
     """True when `filename`, found in a folder without SHA256SUMS, belongs to the release of `name` beside its versioned
     file: not hidden (uploads under way are), no release file, no other version, not SHA256SUMS."""
     return not (filename[:1] == "." or filename == SUMS or filename.endswith(".ota") or filename.startswith(name + "_"))
 
 
-def parse_sums_line(line):
+def parse_sums_line(line: bytes) -> tuple[str, str] | None:
     """One line of SHA256SUMS (bytes) as (filename, digest); None for an empty line.
 
     Takes what `sha256sum` writes: `DIGEST  NAME` or `DIGEST *NAME`, and the `./` that `find` puts first.
@@ -75,7 +75,7 @@ def parse_sums_line(line):
     return filename, digest
 
 
-def format_sums_line(filename, digest):
+def format_sums_line(filename: str, digest: str) -> bytes:
     """The line of SHA256SUMS for a file, as bytes. Raises ValueError for what no release may name."""
     check_digest(digest)
     check_path(filename)

@@ -7,7 +7,7 @@ WANT = "want"
 REMOVE = "remove"
 
 
-def steps(installed, offered):
+def steps(installed, offered):  # type: ignore[no-untyped-def]  # boards have no name for what can be iterated
     """Yields (WANT, file) for each offered file and (REMOVE, file) for each installed one that is not offered.
 
     Both arguments yield files as (path, digest, size), sorted by path, without repeats. `installed` names what the
@@ -28,7 +28,7 @@ def steps(installed, offered):
         old = next(installed, None)
 
 
-def check_folders(paths):
+def check_folders(paths: list[str] | dict[str, None]) -> None:
     """Raises ReleaseError when one of the sorted `paths` is a file in one place and a folder in another."""
     for path in paths:
         for folder in parents(path):
@@ -36,6 +36,6 @@ def check_folders(paths):
                 raise ReleaseError(f"{folder} is both a file and a folder of the release")
 
 
-def hidden_by(path):
+def hidden_by(path: str) -> str | None:
     """The path of the source file that would be imported in place of the compiled `path`, or None."""
     return path[:-3] + "py" if path.endswith(".mpy") else None

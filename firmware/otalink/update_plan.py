@@ -5,6 +5,7 @@
 
 import os
 
+from otalink.boot_rule import calls_guard
 from otalink.errors import InstallError, ReleaseError
 from otalink.journal import check_idle, forget
 from otalink.layout import INCOMING, INSTALLED, NEW_SUFFIX, PLAN, STATE_FOLDER
@@ -18,7 +19,6 @@ from otalink.version import format_version
 PLAN_FORMAT = 1
 # Never missing, so replaced by copy; in this order, the guard last of all files.
 _GUARD = ("boot.py", "otaguard.py")
-_BOOT_MAX = 16384
 
 
 def commit(root, recorded, staged, deadline):
@@ -44,29 +44,12 @@ def commit(root, recorded, staged, deadline):
 def check_boot(path):
     """Raises ReleaseError unless the file `path` is a boot.py that starts the guard before anything else."""
     try:
-        if os.stat(path)[6] > _BOOT_MAX:
-            raise ReleaseError(f"boot.py: it has more than {_BOOT_MAX} bytes")
-        with open(path) as file:
-            compile(file.read(), "boot.py", "exec")
-        calls_guard = _calls_guard(path)
+        source = _read(path)
+        compile(source, "boot.py", "exec")
     except (SyntaxError, UnicodeError):
         raise ReleaseError("boot.py: it does not compile")
-    if not calls_guard:
+    if not calls_guard(source):
         raise ReleaseError("boot.py: it does not begin by calling the boot guard, as otalink's own does")
-
-
-def _calls_guard(path):
-    expected = ["try:", "import otaguard", "otaguard.boot()"]
-    with open(path) as file:
-        for line in file:
-            code = line.strip()
-            if not code or code[0] == "#":
-                continue
-            if code != expected.pop(0):
-                return False
-            if not expected:
-                return True
-    return False
 
 
 def _plan(root, recorded, staged, deadline):
@@ -109,7 +92,7 @@ def _check_guard(root, staged):
     if "boot.py" in staged:
         check_boot(root + "boot.py" + NEW_SUFFIX)
     try:
-        known = __import__("otaguard").FORMAT if _calls_guard(root + "boot.py") else None
+        known = __import__("otaguard").FORMAT if calls_guard(_read(root + "boot.py")) else None
     except (ImportError, OSError, UnicodeError):
         known = None
     if known is None:
@@ -123,6 +106,11 @@ def _check_guard(root, staged):
         forget(root)
         if needed > space_of(root)[1]:
             raise InstallError("the flash is too full for the boot guard's copy: remove files")
+
+
+def _read(path):
+    with open(path) as file:
+        return file.read()
 
 
 def _rename(root, path, target):

@@ -10,7 +10,7 @@ FIELD_MAX = 65535
 POLICIES = ("newer", "differs")
 
 
-def parse_version(text):
+def parse_version(text: str) -> tuple[int, ...]:
     """The version that `text` writes, such as "1.0.0.2", as a tuple of four ints. Raises ValueError."""
     fields = text.split(".")
     if len(fields) > 4:
@@ -26,12 +26,12 @@ def parse_version(text):
     return tuple(version + [0] * (4 - len(version)))
 
 
-def format_version(version):
+def format_version(version: tuple[int, ...]) -> str:
     """The text of a version, always four fields: (1, 2, 0, 0) is "1.2.0.0"."""
     return "{}.{}.{}.{}".format(*version)
 
 
-def check_name(name):
+def check_name(name: str) -> None:
     """Raises ValueError unless `name` can be the NAME of a release."""
     if not name:
         raise ValueError("a release needs a name before the underscore, as in thermostat_1.0.0.2.py")
@@ -39,7 +39,7 @@ def check_name(name):
         raise ValueError(f"name {name}: only letters, digits, . and - may stand in it, and no . first")
 
 
-def parse_release_name(filename):
+def parse_release_name(filename: str) -> tuple[str, tuple[int, ...], str]:
     """`filename` as (name, version, extension): "thermostat_1.0.0.2.py" is ("thermostat", (1, 0, 0, 2), "py").
 
     Raises ValueError with the reason when it is no release name.
@@ -58,14 +58,16 @@ def parse_release_name(filename):
         raise ValueError(f"{filename}: {error}")
 
 
-def format_release_name(name, version, extension):
+def format_release_name(name: str, version: tuple[int, ...], extension: str) -> str:
     """The file name of a release: ("thermostat", (1, 0, 0, 2), "ota") is "thermostat_1.0.0.2.ota"."""
     filename = f"{name}_{format_version(version)}.{extension}"
     parse_release_name(filename)
     return filename
 
 
-def choose(filenames, name, extensions=None):
+def choose(
+    filenames: list[str], name: str, extensions: tuple[str, ...] | None = None
+) -> tuple[str | None, tuple[int, ...] | None, list[str]]:
     """The newest release of the application `name` among `filenames`.
 
     `extensions` limits the choice, such as ("ota",); None takes any but "ota", the plain form of note 18.
@@ -73,7 +75,8 @@ def choose(filenames, name, extensions=None):
     of lines about files that begin with `name` and an underscore and are no release names.
     Raises ValueError when two files are the newest version: which of them is meant, nobody can tell.
     """
-    best = best_version = rival = None
+    best = rival = None
+    best_version: tuple[int, ...] = ()
     passed_over = []
     for filename in filenames:
         if not filename.startswith(name + "_"):
@@ -91,10 +94,10 @@ def choose(filenames, name, extensions=None):
             rival = filename
     if rival is not None:
         raise ValueError(f"{best} and {rival} are the same version: leave one of them in the folder")
-    return best, best_version, passed_over
+    return best, best_version or None, passed_over
 
 
-def application_of(filename):
+def application_of(filename: str) -> tuple[str, bool] | None:
     """The NAME of the application that `filename` is by its looks: (name, certain), or None when it is none.
 
     An application is a .py or .mpy release name. With one version field it may as well be an ordinary file, such as
@@ -109,7 +112,7 @@ def application_of(filename):
     return name, filename.count(".") - name.count(".") > 1
 
 
-def other_application(filenames, name):
+def other_application(filenames: list[str], name: str) -> str | None:
     """The name of another application that is certainly among `filenames`, or None."""
     for filename in filenames:
         found = application_of(filename)
@@ -118,7 +121,7 @@ def other_application(filenames, name):
     return None
 
 
-def is_wanted(policy, installed, offered):
+def is_wanted(policy: str, installed: tuple[int, ...] | None, offered: tuple[int, ...]) -> bool:
     """True when `policy` takes a board that runs version `installed` (None: no release yet) to version `offered`."""
     if policy not in POLICIES:
         raise ValueError(f"policy {policy}: it is newer or differs")
@@ -127,9 +130,9 @@ def is_wanted(policy, installed, offered):
     return offered > installed if policy == "newer" else offered != installed
 
 
-def _is_letter(c):
+def _is_letter(c: str) -> bool:
     return "a" <= c <= "z" or "A" <= c <= "Z"
 
 
-def _is_digit(c):
+def _is_digit(c: str) -> bool:
     return "0" <= c <= "9"

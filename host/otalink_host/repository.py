@@ -47,7 +47,7 @@ WITHDRAWN_PREFIX = ".withdrawn-"
 CHUNK = 1 << 20
 
 Progress = Callable[[int, int], None]
-Version = tuple[int, int, int, int]
+Version = tuple[int, ...]
 
 
 @dataclass
@@ -748,6 +748,8 @@ def _list_folder(folder: Path, listing: Listing, keys: dict[str, str]) -> None:
         except OtaError as error:
             listing.notes.append(f"passed over {folder}: {error}")
             return
+        assert versioned is not None
+        assert version is not None
         listing.notes += [f"{folder}: {note}" for note in notes]
         listing.notes += [
             f"{folder}: passed over {name}: {versioned} is newer"

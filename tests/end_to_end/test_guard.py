@@ -7,12 +7,12 @@ import pytest
 
 from otalink_host.vboard import VirtualBoard
 
-FIRMWARE = Path(__file__).parents[2] / "firmware"
+GUARD = Path(__file__).parents[2] / "firmware" / "guard"
 
 
 @pytest.fixture
 def guarded(board: VirtualBoard) -> VirtualBoard:
-    board.mpremote("fs", "cp", str(FIRMWARE / "boot.py"), str(FIRMWARE / "otaguard.py"), ":")
+    board.mpremote("fs", "cp", str(GUARD / "boot.py"), str(GUARD / "otaguard.py"), ":")
     board.mpremote("fs", "mkdir", ":.otalink")
     return board
 
@@ -44,7 +44,7 @@ def test_crashes_are_counted_over_restarts(guarded: VirtualBoard) -> None:
     mark = guarded.mark()
     guarded.reset()
     for _ in range(2):
-        guarded.wait_for("otalink: restarting in 5 s", since=mark)
+        guarded.wait_for("otalink: restarting in 2 s", since=mark)
         mark = guarded.mark()
     listing = guarded.mpremote("fs", "ls", ".otalink")
     assert "crash-2" in listing

@@ -90,7 +90,8 @@ def test_mpremote_mounts_a_directory_of_the_host(board: VirtualBoard, tmp_path: 
         "import app; d = open('in.bin', 'rb').read(); f = open('out.bin', 'wb'); f.write(d); f.close(); print(len(d))"
     )
     said = board.mpremote("mount", str(tmp_path), "exec", code)
-    assert said.endswith("from the host\n2048\n")
+    # mpremote says so too; whether before or after it is a matter of buffers.
+    assert "from the host\n2048\n" in said
     assert (tmp_path / "out.bin").read_bytes() == every_byte
 
 

@@ -52,7 +52,7 @@ sys.modules["machine"] = machine
 
 
 class _Time:
-    # A crash waits five seconds for somebody to press Ctrl-C. Nobody does.
+    # A crash waits two seconds for somebody to press Ctrl-C. Nobody does.
     ticks_ms = time.ticks_ms
 
     def sleep(self, seconds):

@@ -174,7 +174,7 @@ class Cuts:
 
 def main():
     for path in ("boot.py", "otaguard.py"):
-        with open(GUARD if path == "otaguard.py" else f"{FIRMWARE}/{path}", "rb") as file:
+        with open(GUARD if path == "otaguard.py" else f"{FIRMWARE}/guard/{path}", "rb") as file:
             scenarios.FIRMWARE[path] = file.read()
     sys.path[:] = ["", ".frozen", "/lib"]  # a board's
     if FILE_SYSTEM == "VfsFat":

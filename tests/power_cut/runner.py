@@ -61,7 +61,7 @@ def cut(
             "heapsize=16m",
             HERE / "cuts.py",
             FIRMWARE,
-            guard or FIRMWARE / "otaguard.py",
+            guard or FIRMWARE / "guard" / "otaguard.py",
             *map(str, arguments),
         ],
         stdout=subprocess.PIPE,

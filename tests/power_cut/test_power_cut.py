@@ -46,7 +46,7 @@ WRONG = {
 @pytest.mark.parametrize("fault", WRONG)
 def test_a_wrong_guard_is_found(fault: str, tmp_path: Path) -> None:
     scenario, right, wrong = WRONG[fault]
-    source = (FIRMWARE / "otaguard.py").read_text()
+    source = (FIRMWARE / "guard" / "otaguard.py").read_text()
     assert source.count(right) == 1
     guard = tmp_path / "otaguard.py"
     guard.write_text(source.replace(right, wrong))

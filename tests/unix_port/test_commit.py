@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 POWER_CUT = Path(__file__).parents[1] / "power_cut"
-FIRMWARE = Path(__file__).parents[2] / "firmware"
+SOURCES = Path(__file__).parents[2] / "firmware" / "guard"
 
 PRELUDE = f"""
 sys.path.insert(0, {str(POWER_CUT)!r})
@@ -17,8 +17,8 @@ from otalink.errors import *
 from otalink import journal, update_plan
 from otalink.install import Installation
 
-BOOT = open({str(FIRMWARE / "boot.py")!r}).read().encode()
-GUARD = open({str(FIRMWARE / "otaguard.py")!r}).read().encode()
+BOOT = open({str(SOURCES / "boot.py")!r}).read().encode()
+GUARD = open({str(SOURCES / "otaguard.py")!r}).read().encode()
 sys.path[:] = ["", ".frozen", "/lib"]
 
 def make(blocks=60):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 POWER_CUT = Path(__file__).parents[1] / "power_cut"
-FIRMWARE = Path(__file__).parents[2] / "firmware"
+SOURCES = Path(__file__).parents[2] / "firmware" / "guard"
 
 PRELUDE = f"""
 sys.path.insert(0, {str(POWER_CUT)!r})
@@ -16,8 +16,8 @@ import gc, os, vfs
 import board as boards
 from board import ResetError, machine
 
-BOOT = open({str(FIRMWARE / "boot.py")!r}).read()
-GUARD = open({str(FIRMWARE / "otaguard.py")!r}).read()
+BOOT = open({str(SOURCES / "boot.py")!r}).read()
+GUARD = open({str(SOURCES / "otaguard.py")!r}).read()
 PWRON, HARD, WDT, SLEEP, SOFT = 1, 2, 3, 4, 5
 TRIALS = ("trial-0", "trial-1", "trial-2", "trial-3")
 
@@ -277,7 +277,7 @@ def test_a_crash_is_shown_leaves_evidence_and_restarts(boot):
     )
     assert lines[0].startswith("Traceback")
     assert "ZeroDivisionError: divide by zero" in lines
-    assert lines[-3] == "restart [5] crash-1"
+    assert lines[-3] == "restart [2] crash-1"
     assert lines[-2] == "ZeroDivisionError: divide by zero"
 
 

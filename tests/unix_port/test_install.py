@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-FIRMWARE = Path(__file__).parents[2] / "firmware"
+SOURCES = Path(__file__).parents[2] / "firmware" / "guard"
 
 PRELUDE = f"""
 import sys
-sys.path.append({str(Path(__file__).parent)!r})
-GUARD = {{name: open({str(FIRMWARE)!r} + "/" + name, "rb").read() for name in ("boot.py", "otaguard.py")}}
+sys.path += [{str(Path(__file__).parent)!r}, {str(SOURCES)!r}]
+GUARD = {{name: open({str(SOURCES)!r} + "/" + name, "rb").read() for name in ("boot.py", "otaguard.py")}}
 """
 PRELUDE += """
 import asyncio, gc, hashlib, os, vfs

@@ -19,11 +19,11 @@ from pyftpdlib.servers import FTPServer
 
 from otalink.release import Header
 
-FIRMWARE = Path(__file__).parents[2] / "firmware"
+SOURCES = Path(__file__).parents[2] / "firmware" / "guard"
 GUARD = ("boot.py", "otaguard.py")
 PASSWORD = "s3cret-Pässword"
 RESTART = f"""
-sys.path.append({str(Path(__file__).parent)!r})
+sys.path += [{str(Path(__file__).parent)!r}, {str(SOURCES)!r}]
 from restarting import Folder, restart, settle
 restart(Folder({{root!r}}))
 settle({{root!r}} + "/")
@@ -31,7 +31,8 @@ settle({{root!r}} + "/")
 
 # What every script has. `updater` is made by the body, with `make`; `ticker` counts how often another task runs.
 PRELUDE = """
-import asyncio, gc, json, os, time
+import asyncio, gc, json, os, sys, time
+sys.path.append("board")
 import otalink
 from otalink.errors import *
 
@@ -216,7 +217,7 @@ class Board:
         self.root = on_board.folder / "board"
         self.root.mkdir()
         for name in GUARD:
-            shutil.copy(FIRMWARE / name, self.root)
+            shutil.copy(SOURCES / name, self.root)
 
     def run(self, server, body="print(await make().update())", prelude="", heap="512k", **changes):
         """Runs `body`, with `settings` for `server`; gives the lines that it printed."""

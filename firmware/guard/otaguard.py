@@ -21,7 +21,7 @@ _OLD = ".ota-old"
 # In the order in which they are looked after.
 _STATES = ("forgetting", "committed", "swapping", "reverting", "trial-0", "trial-1", "trial-2", "trial-3")
 _LOG_SIZE = const(1000)
-_RESTART_DELAY = const(5)
+_RESTART_DELAY = const(2)
 # Where the port does not tell a soft reset: its clock begins at a hard one, and boot.py comes within so many ms.
 _SOFT_MS = const(3000)
 _SOFT = const(1)
