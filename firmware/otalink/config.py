@@ -12,6 +12,8 @@ _NUMBERS = {
     "port": (21, 1, 65535),
     "interval": (3600, 1, 31536000),  # seconds between checks
     "jitter": (60, 0, 86400),  # seconds: up to so much later, at random, the first check too
+    "confirm_after": (60, 0, 86400),  # seconds that a new release has to run, and then reach the server
+    "trial_deadline": (600, 0, 86400),  # seconds in which that has to be; 0: no deadline
     "start_delay": (5, 0, 86400),  # seconds between the download and its application (note 18)
     "buffer": (4096, 512, 65536),  # bytes
     "timeout": (10, 0.1, 600),  # seconds: connection, banner, each reply
@@ -29,7 +31,7 @@ _TEXTS = {
     "policy": "newer",
     "restart": "reset",
 }
-_INTEGERS = ("port", "buffer", "attempts")
+_INTEGERS = ("port", "buffer", "attempts", "trial_deadline")
 
 
 class Config:
@@ -59,6 +61,8 @@ class Config:
                 raise ValueError(f"{key} must not hold line ends or other control characters")
             setattr(self, key, value)
         check_name(self.name)
+        if self.trial_deadline and self.confirm_after >= self.trial_deadline:
+            raise ValueError(f"confirm_after must be below trial_deadline, which is {self.trial_deadline}")
         if self.policy not in POLICIES:
             raise ValueError(f"policy must be newer or differs, not {self.policy!r}")
         if self.restart not in RESTARTS:

@@ -1,7 +1,7 @@
 """The update, step by step or by itself: check, download, apply. It joins the parts and has no rule of its own.
 
     updater = otalink.Updater()             # reads /otalink.json
-    asyncio.create_task(updater.run())      # checks, installs, restarts
+    asyncio.create_task(updater.run())      # checks, installs, restarts, confirms
 
 The application's other tasks go on meanwhile. Whatever goes wrong, the release that runs stays whole.
 """
@@ -9,9 +9,10 @@ The application's other tasks go on meanwhile. Whatever goes wrong, the release 
 import asyncio
 import gc
 import random
+from time import ticks_diff, ticks_ms
 
 from otalink.config import PATH, RESTARTS, Config, load
-from otalink.errors import FolderChangedError, InstallError, OtaError
+from otalink.errors import FolderChangedError, InstallError, OtaError, ReleaseError
 from otalink.version import format_version, is_wanted
 
 _MESSAGES_MAX = 20
@@ -19,6 +20,8 @@ _MESSAGES_MAX = 20
 _STARTS_MAX = 3
 # asyncio counts in milliseconds that wrap around.
 _SLEEP_MAX = 3600
+# Seconds between tries to reach the server while a release is on trial.
+_TRIAL_INTERVAL = 30
 
 
 class Updater:
@@ -31,6 +34,9 @@ class Updater:
     `ask(release)`, plain or a coroutine, is asked before a release is applied; False puts it off until the next check.
     `message(line)` takes each line of what happens; the last 20 are kept in `messages`. `root` stands before every path
     of the flash.
+
+    A release that was applied is on trial after the restart: it is confirmed once it has run `confirm_after` seconds
+    and the server has been reached since, or it goes back. Nothing else is downloaded meanwhile.
 
     One step at a time: a second one that is begun meanwhile is a ValueError (for `update` and `run`, a message).
     """
@@ -46,6 +52,8 @@ class Updater:
         self._release = None
         self._busy = False
         self._fault = None
+        self._began = ticks_ms()
+        self._started = self._proven = False
         if isinstance(config, str):
             try:
                 config = load(config)
@@ -63,18 +71,31 @@ class Updater:
                 self._say("settings that this otalink does not know: {}".format(", ".join(config.unknown)))
 
     async def run(self):
-        """Checks at the configured interval, for ever, and installs what the policy wants. Raises nothing."""
+        """Checks at the configured interval, for ever, and installs what the policy wants. Raises nothing.
+
+        A release on trial is confirmed first.
+        """
         while self.config is not None:
-            await _sleep(random.random() * self.config.jitter)
+            self._start()
+            config = self.config
+            if self.on_trial():
+                await _sleep(config.confirm_after)
+                await self.update()
+                while self.on_trial():
+                    await _sleep(min(config.interval, _TRIAL_INTERVAL))
+                    await self.update()
+            await _sleep(random.random() * config.jitter)
             await self.update()
-            await _sleep(self.config.interval)
+            await _sleep(config.interval)
 
     async def update(self):
         """One check and, when there is a release to install, all of the rest. Raises nothing.
 
-        True when a release was applied (and `restart` is "none", else the board has restarted by then).
+        While a release is on trial, it is confirmed when the time has come, and nothing else is done. True when a
+        release was applied (and `restart` is "none", else the board has restarted by then).
         """
         try:
+            self._start()
             return await self._alone(self._update)
         except (OtaError, ValueError) as error:
             line = str(error)
@@ -105,6 +126,29 @@ class Updater:
         """
         await self._alone(self._apply, restart)
 
+    def on_trial(self):
+        """True while the release that runs is on trial."""
+        from otalink.journal import state
+
+        return state(self._root + "/") == "trial"
+
+    def confirm(self):
+        """Keeps the release that is on trial; `run` does so by itself. True when there was one. Raises InstallError."""
+        from otalink.journal import confirm
+
+        found = confirm(self._root + "/")
+        if found:
+            self._say(f"{self._running()} is confirmed")
+        return found
+
+    async def rollback(self, restart=None):
+        """Goes back to the release before the one that runs, and restarts the board; `restart` is as in `apply`.
+
+        The release that runs is not tried again until another version is offered. Raises InstallError when it is not
+        confirmed, or the release before it is not kept any more.
+        """
+        await self._alone(self._rollback, restart)
+
     def installed(self):
         """The version that is installed, four ints; None when none is recorded, or another application's is."""
         if self.config is None:
@@ -127,9 +171,44 @@ class Updater:
         finally:
             self._busy = False
 
+    def _start(self):
+        # The application has come so far that it can be updated: no evidence against it counts any more.
+        if self._started or self.config is None:
+            return
+        self._started = True
+        from otalink.journal import started
+
+        try:
+            started(self._root + "/")
+            if self.on_trial():
+                self._say(f"{self._running()} is on trial")
+        except InstallError as error:
+            self._say(str(error))
+
+    def _running(self):
+        if self.config is None:
+            return "the release"
+        version = self.installed()
+        return self.config.name + ("" if version is None else " " + format_version(version))
+
+    async def _try_out(self):
+        self._proven = self._proven or ticks_diff(ticks_ms(), self._began) >= 1000 * self.config.confirm_after
+        if not self._proven:
+            self._say(f"{self._running()} is confirmed when it has run for {self.config.confirm_after} s")
+            return
+        try:
+            await self._check()
+        except ReleaseError as error:
+            # The server was reached, whatever it has.
+            self._say(str(error))
+        self.confirm()
+
     async def _update(self):
         from otalink.journal import check_idle
 
+        if self.on_trial():
+            await self._try_out()
+            return False
         check_idle(self._root + "/")
         for _ in range(_STARTS_MAX):
             release = await self._check()
@@ -172,6 +251,11 @@ class Updater:
         if not is_wanted(self.config.policy, installed, release.version):
             self._say(f"the server offers {release.name} {offered}, older than {format_version(installed)} here")
             return None
+        from otalink.journal import failed
+
+        if failed(self._root + "/") == (release.name, release.version):
+            self._say(f"the board went back from {release.name} {offered}: not tried again until another is offered")
+            return None
         here = "no release" if installed is None else format_version(installed)
         self._say(f"{release.name} {offered} is offered, {here} is here")
         return release
@@ -197,13 +281,9 @@ class Updater:
         self._release = release
 
     async def _apply(self, restart):
-        restart = restart or self.config.restart
-        if restart not in RESTARTS:
-            raise ValueError(f"restart must be reset, soft or none, not {restart!r}")
+        restart = self._restart_kind(restart)
         if self._release is None:
             raise ValueError("nothing to apply: download a release first")
-        # Before the commit: the release may hold another otalink.
-        from otalink.board import restart as restart_board
         from otalink.plan import hidden_by
 
         release = self._release
@@ -216,13 +296,34 @@ class Updater:
             source = hidden_by(path)
             if source is not None and self._flash().stays(source):
                 self._say(f"{source} hides {path}: MicroPython imports the source; remove it")
-        self._flash().commit()
-        self._say(f"{name} {version} is installed" + ("" if restart == "none" else "; restarting"))
-        if restart != "none":
-            try:
-                restart_board(restart)
-            except (AttributeError, ImportError):
-                self._say(f"this board cannot restart by {restart}: restart it by hand")
+        self._flash().commit(self.config.trial_deadline)
+        self._restart(restart, f"{name} {version} is committed")
+
+    async def _rollback(self, restart):
+        restart = self._restart_kind(restart)
+        from otalink.journal import rollback
+
+        running = self._running()
+        rollback(self._root + "/")
+        self._restart(restart, f"going back from {running}")
+
+    def _restart_kind(self, restart):
+        restart = restart or self.config.restart
+        if restart not in RESTARTS:
+            raise ValueError(f"restart must be reset, soft or none, not {restart!r}")
+        return restart
+
+    def _restart(self, restart, line):
+        if restart == "none":
+            self._say(f"{line}: it takes effect when the board restarts")
+            return
+        self._say(f"{line}; restarting")
+        from otalink.board import restart as restart_board
+
+        try:
+            restart_board(restart)
+        except (AttributeError, ImportError):
+            self._say(f"this board cannot restart by {restart}: restart it by hand")
 
     def _client(self):
         # The parts of otalink that are loaded here should find the heap in one piece.

@@ -528,7 +528,7 @@ def flash(
 @app.command(epilog="Example: otalink vboard board-1 --heap 128k --size 2m --console")
 def vboard(
     directory: Annotated[Path, typer.Argument(metavar="DIRECTORY", help="Where the board's flash is kept.")],
-    heap: Annotated[str, typer.Option(metavar="SIZE", help="The board's memory.")] = "128k",
+    heap: Annotated[str, typer.Option(metavar="SIZE", help="The board's memory.")] = "192k",
     size: Annotated[str, typer.Option(metavar="SIZE", help="The board's flash.")] = "2m",
     console: Annotated[bool, typer.Option("--console", help="Print what the board prints.")] = False,
 ) -> None:

@@ -31,7 +31,7 @@ if sys.platform == "linux":
     import tty
 
 BLOCK_SIZE = 4096  # an ESP32's erase block
-DEFAULT_HEAP = "128k"  # stands for an ESP32's: pointers are twice as wide here
+DEFAULT_HEAP = "192k"  # stands for an ESP32's: pointers are twice as wide here
 DEFAULT_SIZE = 2 * 1024 * 1024
 
 PWRON_RESET, HARD_RESET, SOFT_RESET = 1, 2, 5  # `machine.reset_cause()` of the ESP32 port

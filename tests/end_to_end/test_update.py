@@ -74,6 +74,7 @@ class Flashed:
             "interval": 1,
             "jitter": 0,
             "start_delay": 0,
+            "confirm_after": 1,
             "retry_delay": 0.1,
             "timeout": 5,
         }
@@ -93,8 +94,9 @@ def test_a_board_goes_from_release_to_release(
     flashed.sees("runs one")
     for number, greeting in ((2, "two"), (3, "three"), (10, "ten")):
         publish(release(f"1.0.0.{number}", greeting), served)
-        flashed.sees(rf"thermostat 1\.0\.0\.{number} is installed; restarting")
+        flashed.sees(rf"thermostat 1\.0\.0\.{number} is committed; restarting")
         flashed.sees(f"runs {greeting}")
+        flashed.sees(rf"thermostat 1\.0\.0\.{number} is confirmed")
     listing = flashed.listing()
     assert "old.txt" not in listing
     assert "ota-new" not in listing
@@ -109,6 +111,7 @@ def test_with_differs_an_operator_takes_the_board_back(
     publish(release("1.0.0.4", "four"), served)
     flashed.sees(r"thermostat 1\.0\.0\.4 is offered, 1\.0\.0\.5 is here")
     flashed.sees("runs four")
+    flashed.sees(r"thermostat 1\.0\.0\.4 is confirmed")
 
 
 def test_a_board_killed_at_many_moments_of_an_update_arrives_at_the_release(

@@ -335,7 +335,7 @@ def test_the_last_twenty_messages_are_kept_and_each_goes_to_the_callable(board, 
             print(said[-1])
             """,
         )
-    assert lines == ["True 20 True", "app 1.0.0.0 is installed"]
+    assert lines == ["True 20 True", "app 1.0.0.0 is committed: it takes effect when the board restarts"]
 
 
 @pytest.mark.parametrize("ask", ["lambda release: False", "later"])
@@ -406,7 +406,7 @@ def test_the_board_restarts_as_configured_after_the_delay_and_the_commit(board, 
         lines = board.run(server, body, prelude, restart=restart, start_delay=0.3)
     assert lines[-4:] == [
         "applying app 1.0.0.1 in 0.3 s",
-        "app 1.0.0.1 is installed; restarting",
+        "app 1.0.0.1 is committed; restarting",
         f"{called} {['.otalink', 'app.py.ota-new', 'boot.py', 'display.py.ota-new', 'lib', 'otaguard.py']}",
         "True",
     ]
@@ -416,7 +416,7 @@ def test_a_board_that_cannot_restart_by_itself_says_so(board, folder):
     with Server(folder) as server:
         lines = board.run(server, restart="soft", prelude="import sys\nsys.modules['machine'] = sys\n")
     assert lines[-3:] == [
-        "app 1.0.0.1 is installed; restarting",
+        "app 1.0.0.1 is committed; restarting",
         "this board cannot restart by soft: restart it by hand",
         "True",
     ]
