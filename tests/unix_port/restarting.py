@@ -13,8 +13,16 @@ class ResetError(BaseException):
 
 
 class _Machine:
+    PWRON_RESET = 1
+    WDT_RESET = 3
+    DEEPSLEEP_RESET = 4
+    SOFT_RESET = 5
+
     def reset(self):
         raise ResetError
+
+    def reset_cause(self):
+        return self.PWRON_RESET
 
 
 sys.modules["machine"] = _Machine()

@@ -26,7 +26,6 @@ RESTART = f"""
 sys.path += [{str(Path(__file__).parent)!r}, {str(SOURCES)!r}]
 from restarting import Folder, restart, settle
 restart(Folder({{root!r}}))
-settle({{root!r}} + "/")
 """
 
 # What every script has. `updater` is made by the body, with `make`; `ticker` counts how often another task runs.
@@ -219,12 +218,20 @@ class Board:
         for name in GUARD:
             shutil.copy(SOURCES / name, self.root)
 
-    def run(self, server, body="print(await make().update())", prelude="", heap="512k", **changes):
+    def run(self, server, body="print(await make().update())", prelude="", heap="512k", settle=True, **changes):
         """Runs `body`, with `settings` for `server`; gives the lines that it printed."""
         lines = self._run(server, body, prelude, heap, changes)
-        if "committed" in self.state():
-            self._on_board(RESTART.format(root=str(self.root)))
+        if settle and "committed" in self.state():
+            self.restart(settle=True)
         return lines
+
+    def restart(self, settle=False):
+        """Switches the board off and on, up to where the application would run; `settle` then ends the trial well."""
+        code = RESTART.format(root=str(self.root))
+        self._on_board(code + (f"settle({str(self.root)!r} + '/')\n" if settle else ""))
+
+    def is_on_trial(self):
+        return any(name.startswith("trial") for name in self.state())
 
     def _run(self, server, body, prelude, heap, changes):
         settings = {
