@@ -397,7 +397,7 @@ def test_a_size_of_flash_is_bytes_or_has_k_or_m_behind_it(run, monkeypatch: pyte
     )
     assert run("vboard", "board", "--heap", "64k", "--size", "512k")[0] == 0
     assert run("vboard", "board")[0] == 0
-    assert ran == [(Path("board"), "64k", 512 * 1024), (Path("board"), "128k", 2 * 1024 * 1024)]
+    assert ran == [(Path("board"), "64k", 512 * 1024), (Path("board"), "192k", 2 * 1024 * 1024)]
     for wrong in ("2x", "", "-1", "m", "2.5m"):
         status, _, error = run("vboard", "board", "--size", wrong)
         assert status == 2
