@@ -13,7 +13,7 @@ _NUMBERS = {
     "interval": (3600, 1, 31536000),  # seconds between checks
     "jitter": (60, 0, 86400),  # seconds: up to so much later, at random, the first check too
     "start_delay": (5, 0, 86400),  # seconds between the download and its application (note 18)
-    "buffer": (4096, 512, 65536),  # bytes
+    "buffer": (None, 512, 65536),  # bytes; None: as the heap allows, see updater.py
     "timeout": (10, 0.1, 600),  # seconds: connection, banner, each reply
     "stall": (30, 0.1, 3600),  # seconds without a byte of data
     "attempts": (5, 1, 100),  # tries without progress before a download is given up until the next check
@@ -49,7 +49,8 @@ def configure(values: object) -> Config:
     for key, (default, smallest, largest) in _NUMBERS.items():
         value = values.get(key, default)
         kind = (int,) if key in _INTEGERS else (int, float)
-        if not isinstance(value, kind) or isinstance(value, bool) or not smallest <= value <= largest:
+        is_number = isinstance(value, kind) and not isinstance(value, bool)
+        if value is not default and not (is_number and smallest <= value <= largest):
             raise ValueError(f"{key} must be a number from {smallest} to {largest}, not {value!r}")
         setattr(config, key, value)
     for key, default in _TEXTS.items():

@@ -17,7 +17,7 @@ def test_what_is_not_set_has_a_default():
     settings = configure(LEAST)
     assert (settings.name, settings.host, settings.port, settings.folder) == ("app", "server", 21, "/")
     assert (settings.policy, settings.restart, settings.start_delay) == ("newer", "reset", 5)
-    assert (settings.buffer, settings.attempts) == (4096, 5)
+    assert (settings.buffer, settings.attempts) == (None, 5)
     assert settings.unknown == []
 
 

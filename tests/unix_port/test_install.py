@@ -9,6 +9,7 @@ import asyncio, gc, hashlib, os, vfs
 from binascii import hexlify
 from otalink.errors import *
 from otalink.install import Installation
+from otalink.staging import StagedFile
 
 BLOCK = 4096
 
@@ -394,23 +395,30 @@ def test_what_an_earlier_try_left_is_used_or_removed(flash):
     ]
 
 
-def test_a_staged_file_that_is_begun_over_holds_only_what_came_then(flash):
+def test_a_staged_file_goes_on_with_what_was_there_or_begins_over(flash):
     lines = flash(
         """
         mount(32)
         flash = Installation(bytearray(1024), "/flash")
         flash.begin(["app.py"])
         flash.record("app", (1, 0, 0, 0), [])
-        staged = flash.stage("app.py")
-        staged.write(b"wrong" * 2000)
-        staged.restart()
-        print(staged.written)
-        staged.write(b"right")
-        print(staged.finish(5, None) == sha(b"right"))
+        flash.make_folders("app.py")
+        target = "app.py", "/flash/app.py.ota-new", flash._staged
+
+        first = StagedFile(*target)
+        first.write(b"wrong" * 2000)
+        first.close()
+        second = StagedFile(*target)
+        second.write(b"rig")
+        second.close()
+        third = StagedFile(*target, *second.partial())
+        print(third.written)
+        third.write(b"ht")
+        print(third.finish(5, sha(b"right")) == sha(b"right"))
         print(content("app.py.ota-new"))
         """
     )
-    assert lines == ["0", "True", "b'right'"]
+    assert lines == ["3", "True", "b'right'"]
 
 
 def test_a_file_that_is_abandoned_is_removed_with_its_folders(flash):
