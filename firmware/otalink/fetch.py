@@ -47,6 +47,7 @@ async def _download(job):
         received = job.received
         try:
             if error is not None:
+                await run("ftp_session ftp_login.begin", job)
                 # What is here may be a part of a file that was replaced.
                 await run("ftp_session ftp_listing look.refuse_change", job)
             return await run("ftp_session staging download.download", job)
