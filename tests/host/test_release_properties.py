@@ -45,7 +45,9 @@ paths = (texts | st.text("ab/.", min_size=1, max_size=8)).filter(is_path)
 digests = st.binary(min_size=32, max_size=32).map(bytes.hex)
 names = st.from_regex(r"[A-Za-z0-9-][A-Za-z0-9.-]{0,20}", fullmatch=True)
 versions = st.tuples(*[st.integers(0, 65535)] * 4)
-files = st.dictionaries(paths, st.tuples(digests, st.integers(0, 9_999_999_999)), max_size=8)
+files = st.dictionaries(paths, st.tuples(digests, st.integers(0, 4_294_967_295)), max_size=8).filter(
+    lambda content: not any(folder in content for path in content for folder in parents(path))
+)
 
 
 def listed(header: Header) -> list[tuple[str, str, int]]:
