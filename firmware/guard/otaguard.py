@@ -44,6 +44,8 @@ def _main(names, recover):
     except BaseException as error:
         import machine, time
         sys.print_exception(error)
+        if isinstance(error, MemoryError):
+            names.clear()
         try:
             with open("/.otalink/crash", "w") as file:
                 file.write((type(error).__name__ + ": " + str(error))[:120])

@@ -5,7 +5,8 @@ import sys
 
 import vfs
 
-from otalink import journal
+from otalink import trial
+from otalink.forget import forget
 
 
 class ResetError(BaseException):
@@ -70,7 +71,15 @@ def restart(system):
         os.chdir(os.getcwd())
 
 
+class _Job:
+    def __init__(self, root):
+        self.root = root
+
+    def say(self, *lines):
+        pass
+
+
 def settle(root):
     """Confirms the release on trial and gives up the way back, so that what is left can be compared whole."""
-    journal.confirm(root)
-    journal.forget(root)
+    trial.confirm(_Job(root))
+    forget(root + "/")

@@ -195,6 +195,7 @@ def test_the_esp8266_calls_each_restart_soft(boot, ms, after):
         f"""
 class Esp8266:
     platform = "esp8266"
+    modules = sys.modules
 
 sys.modules["sys"] = Esp8266()
 clock.ms = {ms}
@@ -260,8 +261,8 @@ print(start(), state(), boards.exists("/gone"))
 
 
 def test_main_runs_once_in_the_names_of_the_repl(boot):
-    lines = boot("print(start(), last['ANSWER'], 'otaguard' in last, read('/main.py')[:5])")
-    assert lines == ["main", "REPL 42 True print"]
+    lines = boot("print(start(), sorted(last), read('/main.py')[:5])")
+    assert lines == ["main", "REPL ['ANSWER', '__name__'] print"]
 
 
 @pytest.mark.parametrize("cause", ["PWRON", "SOFT"])
@@ -273,12 +274,18 @@ def test_ctrl_c_and_exit_pass(boot, raised, cause):
 
 def test_a_crash_is_shown_leaves_evidence_and_restarts(boot):
     lines = boot(
-        "write('/main.py', 'x = 1\\n1 / 0')\nprint(start(), clock.slept, state())\nprint(read('/.otalink/log'))"
+        "write('/main.py', 'x = 1\\n1 / 0')\nprint(start(), clock.slept, state())\nprint(read('/.otalink/crash'))\n"
+        "print(start(HARD), state())\nprint(read('/.otalink/log'))"
     )
     assert lines[0].startswith("Traceback")
     assert "ZeroDivisionError: divide by zero" in lines
-    assert lines[-3] == "restart [2] crash-1"
-    assert lines[-2] == "ZeroDivisionError: divide by zero"
+    assert lines[lines.index("restart [2] crash") + 1] == "ZeroDivisionError: divide by zero"
+    assert lines[-3:] == ["restart crash crash-1", "ZeroDivisionError: divide by zero", ""]
+
+
+def test_a_crash_that_leaves_no_memory_is_a_crash_too(boot):
+    lines = boot("write('/main.py', 'x = []\\nwhile True:\\n    x.append(bytearray(1000))')\nprint(start(), state())")
+    assert lines[-1] == "restart crash"
 
 
 def test_what_is_no_exception_but_an_error_is_a_crash_too(boot):
@@ -286,7 +293,7 @@ def test_what_is_no_exception_but_an_error_is_a_crash_too(boot):
         "write('/main.py', 'import asyncio\\nraise asyncio.CancelledError')\nsys.path[:] = ['', '.frozen']\n"
         "print(start(), state())"
     )
-    assert lines[-1] == "restart crash-1"
+    assert lines[-1] == "restart crash"
 
 
 def test_ctrl_c_after_a_crash_gives_the_repl(boot):
@@ -296,7 +303,7 @@ def test_ctrl_c_after_a_crash_gives_the_repl(boot):
 
 def test_a_crash_in_a_trial_is_no_evidence_but_a_boot(boot):
     lines = boot("write('/main.py', '1 / 0')\nplan('trial-0')\nprint(start(), state())\nprint(start(HARD), state())")
-    assert [line for line in lines if "trial" in line] == ["restart trial-1", "restart trial-2"]
+    assert [line for line in lines if "trial" in line] == ["restart crash trial-1", "restart crash trial-2"]
 
 
 def test_a_crash_under_a_tool_is_the_tools(boot):
@@ -316,9 +323,9 @@ for _ in range(5):
     )
     ends = [line for line in lines if line.startswith(("restart", "REPL", "old"))]
     assert ends == [
-        "restart confirmed crash-1",
-        "restart confirmed crash-2",
-        "restart confirmed crash-3",
+        "restart confirmed crash",
+        "restart confirmed crash crash-1",
+        "restart confirmed crash crash-2",
         "restart reverted",
         "old",
         "REPL reverted",
@@ -353,12 +360,39 @@ print(start(SOFT), state())
 """
     )
     assert lines[0] == "recovery"
-    assert lines[-2:] == ["restart crash-3", "REPL after ZeroDivisionError crash-3"]
+    assert lines[-2:] == ["restart crash crash-3", "REPL after ZeroDivisionError crash crash-3"]
 
 
 def test_a_recovery_that_fails_leaves_main_its_chance(boot):
     lines = boot("write('/.otalink/crash-3')\nsys.path[:] = ['']\nsys.modules.pop('otalink', None)\nprint(start(HARD))")
     assert lines[-2:] == ["main", "REPL"]
+
+
+def test_an_idle_boot_fits_in_64_kib_and_leaves_little_but_names(on_board):
+    lines = on_board(
+        f"""
+import gc
+sys.modules["machine"] = type("machine", (), {{"SOFT_RESET": 5, "reset_cause": lambda: 1}})
+sys.path.insert(0, {str(SOURCES)!r})
+
+def used():
+    gc.collect()
+    return gc.mem_alloc()
+
+def boot():
+    execfile({str(SOURCES / "boot.py")!r}, {{}})
+
+used()
+before = used()
+boot()
+once = used() - before
+boot()
+# Each name takes its place once.
+print(once < 3000, used() - before - once < 300)
+""",
+        heap="64k",
+    ).lines
+    assert lines == ["True True"]
 
 
 # The deadline
