@@ -68,6 +68,8 @@ def configure(values: object) -> Config:
         raise ValueError(f"policy must be newer or differs, not {config.policy!r}")
     if config.restart not in RESTARTS:
         raise ValueError(f"restart must be reset, soft or none, not {config.restart!r}")
+    if 0 < config.trial_deadline <= config.confirm_after:
+        raise ValueError(f"confirm_after must be below trial_deadline, which is {config.trial_deadline}")
     config.server = config.host, config.port, config.user, config.password, config.timeout, config.stall
     return config
 

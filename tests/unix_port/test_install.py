@@ -321,7 +321,7 @@ def test_a_flash_that_gives_back_something_else_is_caught(flash):
         mount(38)
         flash = Installation(bytearray(1024), "/flash")
         flash.begin(["app.py"])
-        flash.record("app", (1, 0, 0, 0), [])
+        flash.record("app", (1, 0, 0, 0), [("app.py", "0" * 64, 0)])
         staged = flash.stage("app.py")
         staged.write(b"A" * 20000)
         digest = staged.finish(20000, sha(b"A" * 20000))
@@ -448,7 +448,7 @@ def test_a_file_that_is_abandoned_is_removed_with_its_folders(flash):
     lines = flash(
         """
         mount(38)
-        flash = Installation(bytearray(1024), "/flash")
+        flash = Installation(bytearray(1024), "/flash", ["deep/er/x.py"])
         flash.begin(["deep/er/x.py"])
         staged = flash.stage("deep/er/x.py")
         staged.write(b"half")

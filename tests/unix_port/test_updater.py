@@ -441,15 +441,15 @@ def test_run_checks_again_and_again_with_jitter_and_installs(board, folder):
             async def sleep(seconds):
                 slept.append(seconds)
                 await asyncio.sleep(0)
-                if len(slept) == 21:
+                if len(slept) == 11:
                     raise asyncio.CancelledError
             module._sleep = sleep
             try:
                 await updater.run()
             except asyncio.CancelledError:
                 pass
-            jitters = slept[0::2]
-            print(slept[1::2] == [5] * 10, all(0 <= s < 2 for s in jitters), len(set(jitters)) > 5, updater.messages[0])
+            later = slept[1:]
+            print(0 <= slept[0] < 2, all(5 <= s < 7 for s in later), len(set(later)) > 5, updater.messages[0])
             """,
             interval=5,
             jitter=2,
@@ -623,7 +623,7 @@ def test_what_the_application_imported_stays_the_same_and_can_be_imported_again(
     assert lines == ["True", "True 1.2.0.0 True SHA256SUMS", str(len(ONE["display.py"]))]
 
 
-def test_a_release_with_another_otalink_is_the_last_one_before_a_restart(board, folder):
+def test_a_release_with_another_otalink_is_not_met_by_the_one_that_runs(board, folder):
     publish(folder, ONE | {"lib/otalink/extra.py": b"extra"})
     with Server(folder) as server:
         lines = board.run(
@@ -631,10 +631,9 @@ def test_a_release_with_another_otalink_is_the_last_one_before_a_restart(board, 
             """
             updater = make()
             print(await updater.update())
+            print("extra.py" in os.listdir("board/lib/otalink"))
             await updater.update()
-            await attempt(updater.check())
             """,
         )
-    said = "otalink itself was updated: restart the board"
-    assert lines[-5:] == ["app 1.0.0.1 is installed", said, "True", said, f"ValueError {said}"]
+    assert lines[-3:] == ["True", "False", "an update waits for a restart: restart the board"]
     assert board.files() == on_flash(ONE) | {"lib/otalink/extra.py": b"extra"}
