@@ -6,6 +6,7 @@ only (it needs /proc, epoll and pidfd); elsewhere the module imports, and starti
 """
 
 import codecs
+import ctypes
 import io
 import os
 import queue
@@ -235,7 +236,7 @@ class _Process:
                 return True
             if not at_any_moment and not self._waits():
                 return False
-            self._process.send_signal(signal.SIGINT)
+            _signal_main_thread(self.pid, signal.SIGINT)
             return True
         finally:
             self._process.send_signal(signal.SIGCONT)
@@ -701,6 +702,12 @@ class _Supervisor(threading.Thread):
             self._to_client.clear()
             return True
         return False
+
+
+def _signal_main_thread(pid: int, number: int) -> None:
+    """Sends a signal to a process's first thread: the Ctrl-C of a program must not end up in that of a timer."""
+    if ctypes.CDLL(None, use_errno=True).tgkill(pid, pid, number):
+        raise OSError(ctypes.get_errno(), "tgkill")
 
 
 def _read(descriptor: int) -> bytes:

@@ -43,9 +43,8 @@ def test_crashes_are_counted_over_restarts(guarded: VirtualBoard) -> None:
     put_main(guarded, "raise ValueError('a fault')\n")
     mark = guarded.mark()
     guarded.reset()
-    for _ in range(2):
-        guarded.wait_for("otalink: restarting in 2 s", since=mark)
-        mark = guarded.mark()
+    for _ in range(3):
+        mark = guarded.wait_for("otalink: restarting in 2 s", since=mark).end()
     listing = guarded.mpremote("fs", "ls", ".otalink")
     assert "crash-2" in listing
     assert "crash-1" not in listing

@@ -48,7 +48,27 @@ def test_a_release_that_raises_at_once_goes_back_and_is_not_tried_again(
     assert "ota-new" not in flashed.listing()
 
 
-def test_a_release_that_never_confirms_goes_back_at_the_fourth_power_on(
+@pytest.mark.parametrize(
+    "main",
+    ["print('runs two')\nwhile True:\n    pass\n", "import time\nprint('runs two')\nwhile True:\n    time.sleep(1)\n"],
+    ids=["hangs", "never confirms"],
+)
+def test_a_release_that_does_not_confirm_goes_back_by_itself(
+    board: VirtualBoard, server: FtpServer, served: Path, release: Callable[..., Path], main: str
+) -> None:
+    flashed = Flashed(board, server, release("1.0.0.1", "one"), trial_deadline=2)
+    flashed.sees("runs one")
+    publish(release("1.0.0.2", "two", main=main), served)
+    for _ in range(3):
+        flashed.sees("runs two")
+    flashed.sees("runs one")
+    flashed.sees(WENT_BACK)
+    log = board.mpremote("fs", "cat", ":.otalink/log")
+    assert log.count("thermostat 1.0.0.2 was not confirmed in time") == 3
+    assert "went back from thermostat 1.0.0.2" in log
+
+
+def test_a_release_that_hangs_goes_back_at_the_fourth_power_on(
     board: VirtualBoard, server: FtpServer, served: Path, release: Callable[..., Path]
 ) -> None:
     flashed = Flashed(board, server, release("1.0.0.1", "one"))
@@ -63,6 +83,21 @@ def test_a_release_that_never_confirms_goes_back_at_the_fourth_power_on(
     board.start()
     flashed.sees("runs one")
     flashed.sees(WENT_BACK)
+
+
+def test_three_resets_by_the_watchdog_take_a_confirmed_release_back(
+    board: VirtualBoard, server: FtpServer, served: Path, release: Callable[..., Path]
+) -> None:
+    flashed = Flashed(board, server, release("1.0.0.1", "one"))
+    flashed.sees("runs one")
+    publish(release("1.0.0.2", "two"), served)
+    flashed.sees(r"thermostat 1\.0\.0\.2 is confirmed")
+    program = "import machine\nmachine.WDT(timeout=300)\nprint('hangs')\nwhile True:\n    pass\n"
+    board.mpremote("exec", f"with open('/thermostat.py', 'w') as f: f.write({program!r})")
+    board.reset()
+    for _ in range(3):
+        flashed.sees("hangs")
+    flashed.sees("runs one")
 
 
 def test_an_application_goes_back_from_a_confirmed_release_by_itself(

@@ -383,6 +383,15 @@ def test_a_timer_calls_back_in_the_midst_of_a_program_that_never_waits(board: Vi
     assert board.mpremote("exec", TIMERS) == "1 True True\n"
 
 
+def test_ctrl_c_reaches_the_program_while_a_timer_runs(board: VirtualBoard) -> None:
+    put(board, "main.py", "import machine\nmachine.Timer(period=60000)\nprint('hangs')\nwhile True:\n    pass\n")
+    for _ in range(5):
+        mark = board.mark()
+        board.reset()
+        board.wait_for("hangs", since=mark)
+        assert board.mpremote("exec", "print('here')", timeout=10) == "here\n"
+
+
 def test_a_timer_ends_a_program_that_hangs(board: VirtualBoard) -> None:
     put(board, "boot.py", "import machine; print('cause', machine.reset_cause())\n")
     program = "import machine\nmachine.Timer(period=200, callback=lambda t: machine.reset())\nwhile True:\n    pass\n"
