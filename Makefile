@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 RUN := $(VENV)/bin/
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench serve flash clean
+.PHONY: help setup demo test power-cut lint bench serve flash clean
 
 help: ## Print these lines
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
@@ -21,6 +21,9 @@ demo: $(READY) ## Watch a virtual board update itself from an FTP server
 
 test: $(READY) ## Run every test; a missing micropython is a failure
 	@$(RUN)pytest $(ARGS)
+
+power-cut: $(READY) ## Cut the power in every flash operation of an update, and again in the boots after it
+	@$(RUN)python tests/power_cut $(ARGS)
 
 lint: $(READY) ## Run ruff and mypy, and refuse modules that no board has
 	@$(RUN)ruff check .

@@ -7,7 +7,7 @@ import otalink
 
 async def main():
     updater = otalink.Updater(progress=thermostat.show_progress)  # reads /otalink.json
-    asyncio.create_task(updater.run())  # checks, downloads, applies, restarts
+    asyncio.create_task(updater.run())  # checks, downloads, applies, restarts, confirms
     await thermostat.run(updater.installed())
 
 

@@ -9,7 +9,12 @@ async def check(job, installed):
     listing = await run("ftp_session ftp_listing listing.listing", job)
     release = None
     try:
-        release, messages = await run("plain offer.decide", job.config, installed, listing)
+        found, messages = await run("plain offer.decide", job.config, installed, listing)
+        refusal = found and await run("staging files trial.refuses", job, found)
+        if refusal:
+            messages[-1] = refusal
+        else:
+            release = found
     finally:
         if release is None:
             await run("ftp_session ftp_listing listing.leave", job)

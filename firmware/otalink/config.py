@@ -13,6 +13,8 @@ _NUMBERS = {
     "interval": (3600, 1, 31536000),  # seconds between checks
     "jitter": (60, 0, 86400),  # seconds: up to so much later, at random, the first check too
     "start_delay": (5, 0, 86400),  # seconds between the download and its application (note 18)
+    "trial_deadline": (600, 0, 86400),  # seconds in which a new release must be confirmed; then the board restarts
+    "confirm_after": (60, 0, 86400),  # seconds that a new release must have run, at least, to be confirmed
     "buffer": (None, 512, 65536),  # bytes; None: as the heap allows, see updater.py
     "timeout": (10, 0.1, 600),  # seconds: connection, banner, each reply
     "stall": (30, 0.1, 3600),  # seconds without a byte of data
@@ -29,7 +31,7 @@ _TEXTS = {
     "policy": "newer",
     "restart": "reset",
 }
-_INTEGERS = ("port", "buffer", "attempts")
+_INTEGERS = ("port", "trial_deadline", "buffer", "attempts")
 
 
 class Config:
@@ -67,6 +69,8 @@ def configure(values: object) -> Config:
         raise ValueError(f"policy must be newer or differs, not {config.policy!r}")
     if config.restart not in RESTARTS:
         raise ValueError(f"restart must be reset, soft or none, not {config.restart!r}")
+    if 0 < config.trial_deadline <= config.confirm_after:
+        raise ValueError(f"confirm_after must be below trial_deadline, which is {config.trial_deadline}")
     config.keys = values.get("keys", {})
     if not isinstance(config.keys, dict):
         raise ValueError('keys must be an object, as in {"5f0c93d1a6b27e84": "MODULUS"}')

@@ -7,6 +7,8 @@ CONFIG_PATH = "otalink.json"
 STATE_FOLDER = ".otalink"
 INSTALLED = STATE_FOLDER + "/installed"
 INCOMING = STATE_FOLDER + "/incoming"
+# The plan of an update until it is committed; from then on its name is the state.
+PLAN = STATE_FOLDER + "/plan" + NEW_SUFFIX
 # Bounds what a hostile header can make a board hold. littlefs allows 255 bytes a name, and a suffix is added.
 PATH_MAX = 240
 

@@ -24,7 +24,7 @@ async def compare(job):
     the size of that, or None. What is staged already is put into the empty `job.staged`.
     """
     flash = _open(job)
-    flash.begin([file[0] for file in job.release.files])
+    flash.begin(file[0] for file in job.release.files)
     wanted = []
     for file in job.release.files:
         path, _, digest, size = file[:4]

@@ -5,6 +5,7 @@ import os
 from micropython import const
 
 from otalink.errors import InstallError
+from otalink.files import kind_of
 from otalink.paths import parents
 from otalink.staging import on_flash
 
@@ -16,39 +17,50 @@ _LINE_BYTES = const(100)
 
 
 def check(job):
-    """Raises InstallError unless what is wanted fits, as far as its sizes are known."""
-    check_space(
-        job.root + "/", [file[0] for file in job.release.files], [(file[0], file[3] or 0) for file in job.wanted]
-    )
+    """Raises InstallError unless what is wanted fits, as far as its sizes are known.
 
-
-def check_space(root, paths, files):
-    """Raises InstallError unless `files`, a list of (path, size in bytes), fit beside what is there.
-
-    `paths` are those of the whole release, for its record.
+    The way back to the release before is given up for that, if need be, and that is said.
     """
-    status = on_flash("", "asked for its space", os.statvfs, root)
-    block = status[1] or status[0]
-    free = status[4]
-    if free > status[2]:  # what littlefs says when it is full
-        free = 0
-    folders = set()
-    for path, _ in files:
-        folders.update(folder for folder in parents(path) if not _exists(root + folder))
-    record = sum(len(path) + _LINE_BYTES for path in paths)
-    # The record is there twice while it is written anew.
-    needed = _SPARE_BLOCKS + 2 * len(folders) + 2 * (record // block + 1)
-    for _, size in files:
+    record = sum(len(file[0]) + _LINE_BYTES for file in job.release.files)
+    if check_space(job.root + "/", record, [(file[0], file[3] or 0) for file in job.wanted]):
+        job.say("the flash is short of space: the release before this one is not kept any more")
+
+
+def check_space(root, record, files):
+    """Raises InstallError unless `files` fit beside what is there.
+
+    `files` yields (path, size in bytes), sorted by path; `record` is the size of the whole release's record, in bytes,
+    or more. True when the way back to the release before had to be given up for that.
+    """
+    block, free = space_of(root)
+    # The record is there twice while it is written anew; then the plan stands beside it.
+    needed = _SPARE_BLOCKS + 2 * (record // block + 1)
+    last = ""
+    for path, size in files:
         needed += (size + block - 1) // block
+        for folder in parents(path):
+            # Paths that lie in one folder stand side by side.
+            if not last.startswith(folder + "/") and kind_of(root, folder) is None:
+                needed += 2
+        last = path
+    forgotten = False
+    if needed > free:
+        from otalink.forget import forget
+
+        forgotten = forget(root)
+        free = space_of(root)[1]
     if needed > free:
         raise InstallError(
             f"the flash is too full: the update needs {needed * block} bytes, {free * block} are free; "
             "remove files that the application does not need"
         )
+    return forgotten
 
 
-def _exists(path):
-    try:
-        return bool(os.stat(path))
-    except OSError:
-        return False
+def space_of(root):
+    """The bytes of a block, and how many blocks are free."""
+    status = on_flash("", "asked for its space", os.statvfs, root)
+    free = status[4]
+    if free > status[2]:  # what littlefs says when it is full
+        free = 0
+    return status[1] or status[0], free

@@ -1,14 +1,14 @@
-"""The update, step by step or by itself: check, download, apply. It joins the phases and has no rule of its own.
+"""The update, step by step or by itself: check, download, apply, confirm. It joins the phases and has no rule itself.
 
     updater = otalink.Updater()             # reads /otalink.json
-    asyncio.create_task(updater.run())      # checks, installs, restarts
+    asyncio.create_task(updater.run())      # checks, installs, restarts, confirms
 
 The application's other tasks go on meanwhile. Whatever goes wrong, the release that runs stays whole.
 """
 
 import asyncio
 import gc
-import random
+from time import ticks_ms
 
 from micropython import const
 
@@ -31,7 +31,9 @@ class _Job:
 
     `config`, `root`, `buffer` and `say`, which takes lines for the user; `link`, the FTP session between two phases;
     `release`, the offer.Release that is being staged, and `staged`, those of its paths that are staged and whole;
-    `is_ready` when that is all of it; `wanted`, see prepare.compare, and `suffix`, what the name of a staged file ends
+    `is_ready` when that is all of it: PATH.ota-new is there for each file that differs, and for no other;
+    `began`, when the program did (ticks_ms; None: long ago), `started` and `checked`, see trial.py;
+    `wanted`, see prepare.compare, and `suffix`, what the name of a staged file ends
     in; `at`, how many of the wanted are done with, and `partial`, what there is of the next, see StagedFile;
     `failures`, the tries in a row in which nothing came; `received`, `done` and `total` (bytes), `percent` and
     `progress(done, total)`.
@@ -49,6 +51,9 @@ class Updater:
     `message(line)` takes each line of what happens; the last 20 are kept in `messages`. `root` stands before every path
     of the flash.
 
+    A release that was applied is on trial after the restart: it is confirmed once it has run `confirm_after` seconds
+    and the server has been reached since, or it goes back. Nothing else is downloaded meanwhile.
+
     One step at a time: a second one that is begun meanwhile is a ValueError (for `update` and `run`, a message).
     """
 
@@ -61,7 +66,9 @@ class Updater:
         self._busy = False
         self._fault = None
         self._job = job = _Job()
-        job.root, job.say, job.link, job.release, job.staged, job.is_ready = root, self._say, [], None, None, False
+        job.root, job.say, job.link, job.release, job.staged = root, self._say, [], None, None
+        job.began = ticks_ms()
+        job.is_ready = job.started = job.checked = False
         if isinstance(config, str):
             try:
                 config = call("config.load", config)
@@ -81,16 +88,23 @@ class Updater:
                 self._say("settings that this otalink does not know: {}".format(", ".join(config.unknown)))
 
     async def run(self):
-        """Checks at the configured interval, for ever, and installs what the policy wants. Raises nothing."""
+        """Checks at the configured interval, for ever, and installs what the policy wants. Raises nothing.
+
+        A release on trial is confirmed first.
+        """
         while self.config is not None:
-            await _sleep(random.random() * self.config.jitter)
+            try:
+                pause = call("trial.pause", self._job)
+            except Exception:  # the check says what it is
+                pause = self.config.interval
+            await _sleep(pause)
             await self.update()
-            await _sleep(self.config.interval)
 
     async def update(self):
         """One check and, when there is a release to install, all of the rest. Raises nothing.
 
-        True when a release was applied (and `restart` is "none", else the board has restarted by then).
+        While a release is on trial, it is confirmed when the time has come, and nothing else is done. True when a
+        release was applied (and `restart` is "none", else the board has restarted by then).
         """
         try:
             return await self._alone(self._update)
@@ -116,12 +130,28 @@ class Updater:
         await self._alone(self._fetch, release, progress or self._progress)
 
     async def apply(self, restart=None):
-        """Puts what was downloaded in place, after the start delay, and restarts the board.
+        """Commits what was downloaded, after the start delay, and restarts the board: that puts it in place.
 
-        `restart` is "reset", "soft" or "none"; None takes the configured one. Raises InstallError; ValueError when
-        nothing was downloaded.
+        `restart` is "reset", "soft" or "none"; None takes the configured one. Raises InstallError, ReleaseError;
+        ValueError when nothing was downloaded.
         """
-        await self._alone(self._apply, restart)
+        await self._alone(run, "apply.apply", self._job, restart)
+
+    def on_trial(self):
+        """True while the release that runs is on trial."""
+        return call("journal.state", self._job.root + "/") == "trial"
+
+    def confirm(self):
+        """Keeps the release that is on trial; `run` does so by itself. True when there was one. Raises InstallError."""
+        return call("trial.confirm", self._job)
+
+    async def rollback(self, restart=None):
+        """Goes back to the release before the one that runs, and restarts the board; `restart` is as in `apply`.
+
+        The release that runs is not tried again until another version is offered. Raises InstallError when it is not
+        confirmed, or the release before it is not kept any more.
+        """
+        await self._alone(run, "apply.rollback", self._job, restart)
 
     def installed(self):
         """The version that is installed, four ints; None when none is recorded, or another application's is."""
@@ -145,6 +175,16 @@ class Updater:
             link.clear()
 
     async def _update(self):
+        left = call("trial.begin", self._job)
+        if left is not None:
+            if not left:
+                try:
+                    await self._check()
+                except ReleaseError as error:
+                    # The server was reached, whatever it has.
+                    self._say(str(error))
+                self.confirm()
+            return False
         for _ in range(_STARTS_MAX):
             try:
                 release = await self._check()
@@ -167,7 +207,7 @@ class Updater:
         if not (await answer if hasattr(answer, "send") else answer):
             self._say(f"{release.label} is put off until the next check")
             return False
-        await self._apply(None)
+        await run("apply.apply", self._job, None)
         return True
 
     async def _check(self):
@@ -186,11 +226,6 @@ class Updater:
 
     def _discard(self):
         call("release install prepare.discard", self._job)
-
-    async def _apply(self, restart):
-        self._fault = await run("apply.apply", self._job, restart or self.config.restart)
-        if self._fault is not None:
-            self._say(self._fault)
 
     def _say(self, *lines):
         for line in lines:

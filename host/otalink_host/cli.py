@@ -214,6 +214,9 @@ def flash(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Another setting of the board, as in interval=600."),
     ] = None,
+    replace_boot: Annotated[
+        bool, typer.Option("--replace-boot", help="Replace a /boot.py of the board's own by otalink's.")
+    ] = False,
 ) -> None:
     """Put otalink, an application and the settings on a board, by mpremote; it updates itself from then on."""
     from otalink_host.flash import flash as flash_board
@@ -228,7 +231,7 @@ def flash(
             board[key] = json.loads(value)
         except ValueError:
             board[key] = value
-    flash_board(port, application, board, version=version, say=_print)
+    flash_board(port, application, board, version=version, replace_boot=replace_boot, say=_print)
     _print("Flashed; the board has been reset.")
 
 

@@ -1,4 +1,4 @@
-"""`otalink demo`: a real server, a virtual board and four releases, and whether what must happen was seen to happen.
+"""`otalink demo`: a real server, a virtual board and five releases, and whether what must happen was seen to happen.
 
 Nothing in it is staged: the server is `otalink serve`'s, the board runs MicroPython, mpremote flashes it, and what the
 table says was seen was read from the board's console and the server's record.
@@ -75,6 +75,7 @@ class _Demo:
                 self._update_all()
                 self._update_one_file()
                 self._stay()
+                self._go_back()
             except (_NotSeenError, UserError) as error:
                 self._show("the demonstration itself", str(error), False)
         self._console.print()
@@ -93,6 +94,7 @@ class _Demo:
             "interval": CHECK_INTERVAL,
             "jitter": 0,
             "start_delay": 0.5,
+            "confirm_after": 1,
         }
         application = self._release("1.0.0.1", "says hello", self._random.randbytes(OLD_CURVES))
         flash(self._board.pty, application, settings, say=self._say)
@@ -119,13 +121,16 @@ class _Demo:
         self._show(
             "the application goes on meanwhile", f"it counted {counted} further during the download", counted > 0
         )
-        self._wait(r"thermostat 1\.0\.0\.2 is installed; restarting")
+        self._wait(r"thermostat 1\.0\.0\.2 is committed; restarting")
         self._wait(r"thermostat 1\.0\.0\.2 says good morning")
         self._show(
             "it applies the release, restarts, runs it",
-            f"{self._board.hard_resets - resets} reset, then: thermostat 1.0.0.2 says good morning",
-            self._board.hard_resets == resets + 1,
+            f"{self._board.hard_resets - resets} resets, then: thermostat 1.0.0.2 says good morning",
+            # One before the boot guard swaps the files, one after.
+            self._board.hard_resets == resets + 2,
         )
+        self._wait(r"thermostat 1\.0\.0\.2 is confirmed")
+        self._show("it confirms the release once the server is reached", "thermostat 1.0.0.2 is confirmed", True)
         self._wait(r"thermostat 1\.0\.0\.2 is the latest version")
 
     def _update_one_file(self) -> None:
@@ -133,7 +138,7 @@ class _Demo:
         with self._bytes_sent() as sent:
             changed = self._release("1.0.0.3", "says good evening")
             self._publish(changed)
-            self._wait(r"thermostat 1\.0\.0\.3 is installed; restarting")
+            self._wait(r"thermostat 1\.0\.0\.3 is committed; restarting")
             size = (changed / "display.py").stat().st_size
             count = sent()
         self._show(
@@ -142,6 +147,7 @@ class _Demo:
             count == size,
         )
         self._wait(r"thermostat 1\.0\.0\.3 says good evening")
+        self._wait(r"thermostat 1\.0\.0\.3 is confirmed")
         self._wait(r"thermostat 1\.0\.0\.3 is the latest version")
 
     def _stay(self) -> None:
@@ -156,6 +162,22 @@ class _Demo:
             "a release that is not newer: nothing happens",
             f"{count} bytes of files, {self._board.hard_resets - resets} resets, 1.0.0.3 runs on",
             count == 0 and self._board.hard_resets == resets,
+        )
+
+    def _go_back(self) -> None:
+        self._title("5. thermostat 1.0.0.4 is published: it raises an exception at its start")
+        broken = self._release("1.0.0.4", "says nothing")
+        (broken / "display.py").write_text('raise ValueError("a fault of this release")\n')
+        self._publish(broken)
+        self._wait(r"thermostat 1\.0\.0\.4 is committed; restarting")
+        start = self._mark
+        self._wait(r"thermostat 1\.0\.0\.3 says good evening")
+        tries = self._board.output[start : self._mark].count("ValueError: a fault of this release")
+        self._wait(r"the board went back from thermostat 1\.0\.0\.4: not tried again")
+        self._show(
+            "a release that does not start: the board goes back by itself",
+            f"{tries} tries of 1.0.0.4, then: thermostat 1.0.0.3 says good evening",
+            tries == 3,
         )
 
     def _release(self, version: str, greeting: str, curves: bytes | None = None) -> Path:

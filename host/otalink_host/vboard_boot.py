@@ -16,6 +16,7 @@ def start():
     import sys
     import time
 
+    import _thread
     import machine
     import micropython
     import vfs
@@ -50,10 +51,51 @@ def start():
             if operation == 5:
                 return 4096
             if operation == 6:
+                # Without a loop: between two rounds a timer's callback would come into the middle of littlefs.
+                write = self.write
+                erased = self.erased
                 self.seek(argument * 4096)
-                for _ in range(8):
-                    self.write(self.erased)
+                write(erased), write(erased), write(erased), write(erased)
+                write(erased), write(erased), write(erased), write(erased)
             return 0
+
+    class Timer:
+        # A thread that sleeps; the callback comes in the program's own, as on a board.
+        ONE_SHOT = 0
+        PERIODIC = 1
+
+        def __init__(self, number=-1, **options):
+            self.round = 0
+            if options:
+                self.init(**options)
+
+        def init(self, mode=PERIODIC, period=-1, callback=None):
+            self.deinit()
+            _thread.start_new_thread(self.run, (self.round, mode, period, callback))
+
+        def deinit(self):
+            self.round += 1
+
+        def run(self, number, mode, period, callback):
+            while True:
+                time.sleep_ms(period)
+                if self.round != number:
+                    return
+                try:
+                    micropython.schedule(callback, self)
+                except RuntimeError:  # the queue is full: this time is left out
+                    pass
+                if mode == self.ONE_SHOT:
+                    return
+
+    class WDT:
+        # The supervisor has the clock: it resets the board that does not feed it.
+        def __init__(self, number=0, timeout=5000):
+            self.line = "wdt%d\n" % timeout
+            self.feed()
+
+        def feed(self):
+            control.write(self.line)
 
     def reset(kind):
         # It ends in the supervisor's kill: no handler, no `finally` and no finaliser has a say in it.
@@ -86,7 +128,7 @@ def start():
             show(error)
         return False
 
-    # The built-in module is read-only, so a class goes before it. WDT and Timer will be lines here.
+    # The built-in module is read-only, so a class goes before it.
     names = {name: getattr(machine, name) for name in dir(machine) if not name.startswith("__")}
     names["PWRON_RESET"] = 1  # the ESP32 port's numbers
     names["HARD_RESET"] = 2
@@ -96,6 +138,8 @@ def start():
     names["reset"] = lambda: reset(b"hard\n")
     names["reset_cause"] = lambda: cause
     names["unique_id"] = lambda: unique_id
+    names["Timer"] = Timer
+    names["WDT"] = WDT
     names["freq"] = lambda: 160_000_000
     sys.modules["machine"] = type("machine", (), names)
 

@@ -24,7 +24,7 @@ def test_the_demo_sees_everything_that_it_shows() -> None:
     )
     assert completed.returncode == 0, completed.stdout
     table = completed.stdout[completed.stdout.rindex("┡") :]
-    assert table.count(" yes │") == 7
+    assert table.count(" yes │") == 9
     assert "NO" not in table
     assert "74 bytes of files" in table
 

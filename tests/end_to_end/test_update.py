@@ -1,89 +1,15 @@
 """A virtual board, flashed as a user would, updates itself from the real server; and what bad input gets there."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from flashed import PASSWORD, PATIENCE, Flashed
 
-from otalink_host.flash import flash
 from otalink_host.repository import publish
-from otalink_host.server import BackgroundServer, FtpServer
-from otalink_host.settings import Account, Settings
+from otalink_host.server import FtpServer
 from otalink_host.vboard import VirtualBoard
-
-PASSWORD = "a-password-of-the-tests"
-PATIENCE = 30.0
-MAIN = """
-import asyncio, otalink, thermostat
-
-async def main():
-    updater = otalink.Updater()
-    asyncio.create_task(updater.run())
-    print("runs", thermostat.GREETING)
-    while True:
-        await asyncio.sleep(1)
-
-asyncio.run(main())
-"""
-
-
-@pytest.fixture
-def served(tmp_path: Path) -> Path:
-    folder = tmp_path / "served"
-    folder.mkdir()
-    return folder
-
-
-@pytest.fixture
-def server(served: Path) -> Iterator[FtpServer]:
-    settings = Settings(accounts=(Account("board", served, "/test"),), passive_ports=None)
-    with BackgroundServer(settings, {"board": PASSWORD}, failed_login_delay=0.1) as running:
-        yield running
-
-
-@pytest.fixture
-def release(tmp_path: Path) -> Callable[..., Path]:
-    """Makes the folder of a release: `release("1.0.0.2", greeting="hello", **{"name.bin": content})`."""
-
-    def make(version: str, greeting: str, **files: bytes) -> Path:
-        folder = tmp_path / f"release-{version}-{greeting}"
-        folder.mkdir()
-        (folder / "main.py").write_text(MAIN)
-        (folder / f"thermostat_{version}.py").write_text(f"GREETING = {greeting!r}\n")
-        for name, content in files.items():
-            (folder / name).write_bytes(content)
-        return folder
-
-    return make
-
-
-class Flashed:
-    """One board, flashed with 1.0.0.1 and these settings; `sees` waits for what it prints."""
-
-    def __init__(self, board: VirtualBoard, server: FtpServer, application: Path, **settings: object) -> None:
-        self.board = board
-        self.seen = board.mark()
-        values = {
-            "name": "thermostat",
-            "host": "127.0.0.1",
-            "port": server.port,
-            "user": "board",
-            "password": PASSWORD,
-            "folder": "/test",
-            "interval": 1,
-            "jitter": 0,
-            "start_delay": 0,
-            "retry_delay": 0.1,
-            "timeout": 5,
-        }
-        flash(board.pty, application, {**values, **settings}, say=lambda line: None)
-
-    def sees(self, pattern: str) -> None:
-        self.seen = self.board.wait_for(re.compile(pattern), PATIENCE, since=self.seen).end()
-
-    def listing(self, folder: str = "/") -> str:
-        return self.board.mpremote("fs", "ls", "-r", folder)
 
 
 def test_a_board_goes_from_release_to_release(
@@ -93,8 +19,9 @@ def test_a_board_goes_from_release_to_release(
     flashed.sees("runs one")
     for number, greeting in ((2, "two"), (3, "three"), (10, "ten")):
         publish(release(f"1.0.0.{number}", greeting), served)
-        flashed.sees(rf"thermostat 1\.0\.0\.{number} is installed; restarting")
+        flashed.sees(rf"thermostat 1\.0\.0\.{number} is committed; restarting")
         flashed.sees(f"runs {greeting}")
+        flashed.sees(rf"thermostat 1\.0\.0\.{number} is confirmed")
     listing = flashed.listing()
     assert "old.txt" not in listing
     assert "ota-new" not in listing
@@ -109,6 +36,7 @@ def test_with_differs_an_operator_takes_the_board_back(
     publish(release("1.0.0.4", "four"), served)
     flashed.sees(r"thermostat 1\.0\.0\.4 is offered, 1\.0\.0\.5 is here")
     flashed.sees("runs four")
+    flashed.sees(r"thermostat 1\.0\.0\.4 is confirmed")
 
 
 def test_a_board_killed_at_many_moments_of_an_update_arrives_at_the_release(

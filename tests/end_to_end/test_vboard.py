@@ -358,6 +358,75 @@ print(PWRON_RESET, HARD_RESET, WDT_RESET, DEEPSLEEP_RESET, SOFT_RESET, len(machi
     assert board.mpremote("exec", code) == "1 2 3 4 5 6 True\n"
 
 
+TIMERS = """\
+import time
+from machine import Timer
+
+def fire(timer):
+    fired.append(timer)
+
+fired = []
+once = Timer(mode=Timer.ONE_SHOT, period=50, callback=fire)
+again = Timer(-1)
+again.init(mode=Timer.PERIODIC, period=100, callback=fire)
+start = time.ticks_ms()
+while time.ticks_diff(time.ticks_ms(), start) < 570:
+    pass
+again.deinit()
+count = len(fired)
+time.sleep_ms(300)
+print(fired.count(once), 3 <= fired.count(again) <= 5, len(fired) == count)
+"""
+
+
+def test_a_timer_calls_back_in_the_midst_of_a_program_that_never_waits(board: VirtualBoard) -> None:
+    assert board.mpremote("exec", TIMERS) == "1 True True\n"
+
+
+def test_ctrl_c_reaches_the_program_while_a_timer_runs(board: VirtualBoard) -> None:
+    put(board, "main.py", "import machine\nmachine.Timer(period=60000)\nprint('hangs')\nwhile True:\n    pass\n")
+    for _ in range(5):
+        mark = board.mark()
+        board.reset()
+        board.wait_for("hangs", since=mark)
+        assert board.mpremote("exec", "print('here')", timeout=10) == "here\n"
+
+
+def test_a_timer_ends_a_program_that_hangs(board: VirtualBoard) -> None:
+    put(board, "boot.py", "import machine; print('cause', machine.reset_cause())\n")
+    program = "import machine\nmachine.Timer(period=200, callback=lambda t: machine.reset())\nwhile True:\n    pass\n"
+    put(board, "main.py", program)
+    mark = board.mark()
+    board.reset()
+    for _ in range(3):
+        mark = board.wait_for("cause 2", since=mark).end()
+
+
+def test_a_watchdog_that_is_fed_waits_and_one_that_is_not_resets_the_board(board: VirtualBoard) -> None:
+    put(board, "boot.py", "import machine; print('cause', machine.reset_cause())\n")
+    program = """\
+import machine, time
+dog = machine.WDT(timeout=400)
+for _ in range(8):
+    time.sleep_ms(100)
+    dog.feed()
+print("well fed")
+while True:
+    pass
+"""
+    put(board, "main.py", program)
+    mark = board.mark()
+    board.reset()
+    mark = board.wait_for("well fed", since=mark).end()
+    mark = board.wait_for("cause 3", since=mark).end()  # WDT_RESET
+    assert board.hard_resets == 2
+    # It stops with the board, and goes on over a soft reset.
+    board.wait_for("well fed", since=mark)
+    mark = board.mark()
+    board.mpremote("soft-reset")
+    board.wait_for(re.compile("cause 5(?s:.*)cause 3"), since=mark)
+
+
 def test_a_program_reaches_servers_on_loopback(board: VirtualBoard) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server, ThreadPoolExecutor() as pool:
         accepted = pool.submit(server.accept)

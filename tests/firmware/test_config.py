@@ -18,6 +18,7 @@ def test_what_is_not_set_has_a_default():
     assert (settings.name, settings.host, settings.port, settings.folder) == ("app", "server", 21, "/")
     assert (settings.policy, settings.restart, settings.start_delay) == ("newer", "reset", 5)
     assert (settings.buffer, settings.attempts) == (None, 5)
+    assert (settings.confirm_after, settings.trial_deadline) == (60, 600)
     assert settings.unknown == []
 
 
@@ -25,6 +26,10 @@ def test_what_is_set_is_taken():
     settings = config(port=2121, jitter=0, interval=0.5 + 1, policy="differs", restart="none", password="pä:ss wörd")
     assert (settings.port, settings.jitter, settings.interval) == (2121, 0, 1.5)
     assert (settings.policy, settings.restart, settings.password) == ("differs", "none", "pä:ss wörd")
+
+
+def test_a_trial_without_a_deadline_may_last_as_long_as_it_likes():
+    assert config(trial_deadline=0, confirm_after=86400).confirm_after == 86400
 
 
 def test_a_key_that_is_not_known_is_noted_and_no_failure():
@@ -43,6 +48,9 @@ def test_what_is_wrong_is_named_with_what_it_may_be():
         ("interval", 0, "interval must be a number from 1 to"),
         ("buffer", 100, "buffer must be a number from 512 to 65536, not 100"),
         ("retry_delay", 61, "retry_delay must be a number from 0 to 60, not 61"),
+        ("trial_deadline", 0.5, "trial_deadline must be a number from 0 to 86400, not 0.5"),
+        ("trial_deadline", 60, "confirm_after must be below trial_deadline, which is 60"),
+        ("confirm_after", 600, "confirm_after must be below trial_deadline, which is 600"),
         ("name", "a_b", "name a_b"),
         ("name", "", "name must be text"),
         ("name", 5, "name must be text"),

@@ -1,15 +1,26 @@
 """Staging and committing on a real littlefs, in a block device of RAM."""
 
 import textwrap
+from pathlib import Path
 
 import pytest
 
-PRELUDE = """
+SOURCES = Path(__file__).parents[2] / "firmware" / "guard"
+
+PRELUDE = f"""
+import sys
+sys.path += [{str(Path(__file__).parent)!r}, {str(SOURCES)!r}]
+GUARD = {{name: open({str(SOURCES)!r} + "/" + name, "rb").read() for name in ("boot.py", "otaguard.py")}}
+"""
+PRELUDE += """
 import asyncio, gc, hashlib, os, vfs
 from binascii import hexlify
 from otalink.errors import *
+from otalink.commit import commit
 from otalink.install import Installation
 from otalink.staging import StagedFile
+from otalink.space import check_space
+from restarting import restart, settle
 
 BLOCK = 4096
 
@@ -35,20 +46,39 @@ class Ram:
             return BLOCK
         return 0
 
-def mount(blocks):
+def mount(blocks, guard=True):
+    global ram
     ram = Ram(blocks)
     vfs.VfsLfs2.mkfs(ram)
     vfs.mount(vfs.VfsLfs2(ram), "/flash")
-    return ram
+    for name in GUARD if guard else ():
+        put(name, GUARD[name])
+
+def reboot():
+    # The guard swaps what is committed, the release is confirmed, and the way back is given up.
+    vfs.umount("/flash")
+    restart(vfs.VfsLfs2(ram))
+    vfs.mount(vfs.VfsLfs2(ram), "/flash")
+    settle("/flash")
+
+def put_in():
+    commit("/flash/", 600, print)
+
+def install():
+    put_in()
+    reboot()
 
 def free():
     status = os.statvfs("/flash")
     return status[4] if status[4] <= status[2] else 0
 
 def tree(folder="/flash"):
+    # Without the guard's own files.
     found = []
     for name, kind, *_ in os.ilistdir(folder):
         path = folder + "/" + name
+        if path in ("/flash/boot.py", "/flash/otaguard.py", "/flash/.otalink/log", "/flash/.otalink/log-1"):
+            continue
         found.append(path[7:] + ("/" if kind & 0x4000 else ""))
         if kind & 0x4000:
             found += tree(path)
@@ -70,7 +100,7 @@ async def stage(flash, version, files, check=True):
     paths = sorted(files)
     flash.begin(paths)
     if check:
-        flash.check_space([(path, len(files[path])) for path in paths])
+        check_space("/flash/", sum(len(path) + 100 for path in paths), [(path, len(files[path])) for path in paths])
     listed = [(path, sha(files[path]), len(files[path])) for path in paths]
     try:
         flash.record("app", version, listed)
@@ -127,22 +157,22 @@ def test_a_release_replaces_another_whole_and_gives_every_block_back(flash):
         flash = Installation(bytearray(1024), "/flash")
         empty = free()
         await stage(flash, (1, 0, 0, 0), ONE)
-        flash.commit()
+        install()
         print(tree())
         print(flash.installed())
         put("lib/own", b"own")
         await stage(flash, (2, 0, 0, 0), TWO)
-        flash.commit()
+        install()
         print(tree())
         print(flash.installed())
         print(all(content(path) == data for path, data in TWO.items()), content("own.txt"))
         await stage(flash, (3, 0, 0, 0), {"app.py": b"3"})
-        flash.commit()
+        install()
         print(tree())
         os.remove("/flash/lib/own")
         os.rmdir("/flash/lib")
-        # What is left takes two blocks for .otalink, and the root may have moved; the rest fits in these.
-        print(empty - free() if empty - free() > 4 else True)
+        # What is left takes two blocks for .otalink and one for the guard's log, and the root may have moved.
+        print(empty - free() if empty - free() > 5 else True)
         """
     )
     assert lines == [
@@ -159,13 +189,13 @@ def test_a_release_replaces_another_whole_and_gives_every_block_back(flash):
 def test_fifty_updates_in_a_row_lose_no_block(flash):
     lines = flash(
         """
-        mount(40)
+        mount(46)
         flash = Installation(bytearray(1024), "/flash")
         seen = []
         for number in range(50):
             release = {"app.py": b"%d" % number * 9000, f"d{number}/x.bin": b"x" * 9000}
             await stage(flash, (number, 0, 0, 0), release)
-            flash.commit()
+            install()
             seen.append(free())
         # Two-digit numbers take more than one-digit ones.
         print(max(seen[12:]) - min(seen[12:]) <= 2, tree())
@@ -177,10 +207,10 @@ def test_fifty_updates_in_a_row_lose_no_block(flash):
 def test_a_flash_that_is_too_full_is_said_before_anything_is_written(flash):
     lines = flash(
         """
-        mount(32)
+        mount(38)
         flash = Installation(bytearray(1024), "/flash")
         await stage(flash, (1, 0, 0, 0), ONE)
-        flash.commit()
+        install()
         before = tree()
         await attempt(stage(flash, (2, 0, 0, 0), {"app.py": b"2" * 60000}))
         print(tree() == before)
@@ -193,7 +223,7 @@ def test_a_flash_that_is_too_full_is_said_before_anything_is_written(flash):
             except InstallError:
                 size -= 4096
         print(size > 16000, free())
-        flash.commit()
+        install()
         print(tree(), len(content("app.py")) == size)
         """
     )
@@ -213,7 +243,7 @@ def test_what_the_space_check_lets_through_fits_and_little_more_would(flash):
             {f"f{n}.py": 500 for n in range(12)}, {f"f{n}.py": 5000 for n in range(8)},
             {f"d{n}/x.py": 2000 for n in range(6)}, {"a/b/c/d.py": 3000}, {f"{n}" * 60: 10 for n in range(9)},
         ):
-            for blocks in range(8, 64):
+            for blocks in range(14, 70):
                 mount(blocks)
                 flash = Installation(bytearray(1024), "/flash")
                 release = {path: b"x" * size for path, size in files.items()}
@@ -223,7 +253,7 @@ def test_what_the_space_check_lets_through_fits_and_little_more_would(flash):
                     if "too full" not in str(error):
                         print("let through and does not fit:", blocks, len(files), error)
                 else:
-                    flash.commit()
+                    install()
                     worst = max(worst, free())
                     vfs.umount("/flash")
                     break
@@ -239,10 +269,10 @@ def test_a_flash_that_gets_full_in_mid_write_is_cleaned_up_whole(flash):
     lines = flash(
         """
         for number in range(11):
-            mount(20)
+            mount(26)
             flash = Installation(bytearray(1024), "/flash")
             await stage(flash, (1, 0, 0, 0), {"app.py": b"1" * 5000, "lib/b.py": b"b"})
-            flash.commit()
+            install()
             before, blocks = tree(), free()
             put("filler", b"f" * 4096 * number)
             # Nobody asked for the space beforehand: servers without SIZE do not tell it.
@@ -266,7 +296,7 @@ def test_the_nonsense_that_statvfs_says_of_a_full_flash_is_no_space(flash):
         flash = Installation(bytearray(1024), "/flash")
         nonsense = 0
         for blocks in range(16, 32):
-            mount(blocks)
+            mount(blocks, guard=False)
             os.mkdir("/flash/lib")
             with open("/flash/filler", "wb") as file:
                 try:
@@ -276,7 +306,7 @@ def test_the_nonsense_that_statvfs_says_of_a_full_flash_is_no_space(flash):
                     status = os.statvfs("/flash")
                     nonsense += status[4] > status[2]
                     flash.begin(["app.py"])
-                    said(flash.check_space, [("app.py", 1)])
+                    said(check_space, "/flash/", 100, [("app.py", 1)])
             vfs.umount("/flash")
         print(nonsense > 0)
         """
@@ -289,10 +319,10 @@ def test_the_nonsense_that_statvfs_says_of_a_full_flash_is_no_space(flash):
 def test_a_flash_that_gives_back_something_else_is_caught(flash):
     lines = flash(
         """
-        ram = mount(32)
+        mount(38)
         flash = Installation(bytearray(1024), "/flash")
         flash.begin(["app.py"])
-        flash.record("app", (1, 0, 0, 0), [])
+        flash.record("app", (1, 0, 0, 0), [("app.py", "0" * 64, 0)])
         staged = flash.stage("app.py")
         staged.write(b"A" * 20000)
         digest = staged.finish(20000, sha(b"A" * 20000))
@@ -303,7 +333,7 @@ def test_a_flash_that_gives_back_something_else_is_caught(flash):
         await attempt(flash.verify("app.py", digest))
         flash.discard()
         print(tree())
-        said(flash.commit)
+        said(put_in)
         """
     )
     assert lines == [
@@ -319,11 +349,11 @@ def test_a_flash_that_fails_is_one_error_whatever_is_done(flash):
         class Always:
             def __call__(self, number):
                 return True
-        ram = mount(32)
+        mount(38)
         flash = Installation(bytearray(1024), "/flash")
         await stage(flash, (1, 0, 0, 0), ONE)
         ram.broken = Always()
-        said(flash.commit)
+        said(put_in)
         said(flash.discard)
         said(flash.record, "app", (1, 0, 0, 0), [])
         said(flash.stage, "x/y.py")
@@ -344,31 +374,32 @@ def test_a_commit_that_failed_is_mended_by_the_next_update(flash):
                 return self.count < 0
         results = set()
         for count in range(0, 40):
-            ram = mount(48)
+            mount(60)
             flash = Installation(bytearray(1024), "/flash")
             await stage(flash, (1, 0, 0, 0), ONE)
-            flash.commit()
+            install()
             await stage(flash, (2, 0, 0, 0), TWO)
             ram.broken = After(count)
             try:
-                flash.commit()
+                put_in()
                 results.add("done")
             except InstallError:
                 results.add("failed")
             ram.broken = None
-            vfs.umount("/flash")
-            vfs.mount(vfs.VfsLfs2(ram), "/flash")
+            reboot()
             flash = Installation(bytearray(1024), "/flash")
             await stage(flash, (2, 0, 0, 0), TWO)
-            flash.commit()
+            install()
             good = all(content(path) == data for path, data in TWO.items())
             if not good or " ".join(tree()) != ".otalink/ .otalink/installed app.py lib/ lib/a.bin new/ new/c.py":
-                print(count, good, tree())
+                print("bad", count, good, tree())
             vfs.umount("/flash")
         print(sorted(results))
         """
     )
-    assert lines == ["['done', 'failed']"]
+    # Between them, the garbage collector says that it cannot write what a failed close has left in a file's buffer.
+    assert not [line for line in lines if line.startswith("bad")]
+    assert lines[-1] == "['done', 'failed']"
 
 
 def test_what_an_earlier_try_left_is_used_or_removed(flash):
@@ -398,7 +429,7 @@ def test_what_an_earlier_try_left_is_used_or_removed(flash):
 def test_a_staged_file_goes_on_with_what_was_there_or_begins_over(flash):
     lines = flash(
         """
-        mount(32)
+        mount(38)
         flash = Installation(bytearray(1024), "/flash")
         flash.begin(["app.py"])
         flash.record("app", (1, 0, 0, 0), [])
@@ -424,8 +455,8 @@ def test_a_staged_file_goes_on_with_what_was_there_or_begins_over(flash):
 def test_a_file_that_is_abandoned_is_removed_with_its_folders(flash):
     lines = flash(
         """
-        mount(32)
-        flash = Installation(bytearray(1024), "/flash")
+        mount(38)
+        flash = Installation(bytearray(1024), "/flash", ["deep/er/x.py"])
         flash.begin(["deep/er/x.py"])
         staged = flash.stage("deep/er/x.py")
         staged.write(b"half")
@@ -445,7 +476,7 @@ def test_a_file_that_is_abandoned_is_removed_with_its_folders(flash):
 def test_a_state_folder_that_is_a_file_is_said(flash):
     lines = flash(
         """
-        mount(32)
+        mount(38)
         put(".otalink", b"a file")
         flash = Installation(bytearray(1024), "/flash")
         await attempt(stage(flash, (1, 0, 0, 0), ONE))

@@ -527,13 +527,13 @@ def test_too_small_a_heap_is_one_line_and_nothing_changes(board, folder):
 def test_a_server_that_comes_back_later_is_found_by_run(board, folder):
     with Server(folder) as server:
         port = server.port
-    record = board.root / ".otalink" / "installed"
+    committed = board.root / ".otalink" / "committed"
 
     def serve():
         # Not before the board has found nobody there.
         wait_for((board.root / "tried").exists)
         with Server(folder, port=port):
-            wait_for(record.exists)
+            wait_for(committed.exists)
 
     thread = threading.Thread(target=serve)
     thread.start()
@@ -548,7 +548,7 @@ def test_a_server_that_comes_back_later_is_found_by_run(board, folder):
         task = asyncio.create_task(updater.run())
         for _ in range(2000):
             await asyncio.sleep_ms(10)
-            if updater.installed():
+            if any("is committed" in line for line in updater.messages):
                 break
         task.cancel()
         """,
@@ -557,5 +557,5 @@ def test_a_server_that_comes_back_later_is_found_by_run(board, folder):
     )
     thread.join()
     assert "connection refused" in lines[0]
-    assert "app 1.0.0.1 is installed" in lines
+    assert "app 1.0.0.1 is committed: it takes effect when the board restarts" in lines
     assert board.files() == on_flash(ONE) | {"tried": b""}

@@ -3,11 +3,13 @@
 import hashlib
 import json
 import os
+import shutil
 import textwrap
 import threading
 import time
 import traceback
 from io import BytesIO
+from pathlib import Path
 
 # Ahead of the others: it imports asyncore without the warning that Python 3.11 gives.
 from pyftpdlib import ioloop
@@ -17,11 +19,18 @@ from pyftpdlib.servers import FTPServer
 
 from otalink.release import Header
 
+SOURCES = Path(__file__).parents[2] / "firmware" / "guard"
+GUARD = ("boot.py", "otaguard.py")
 PASSWORD = "s3cret-Pässword"
+RESTART = f"""
+sys.path += [{str(Path(__file__).parent)!r}, {str(SOURCES)!r}]
+from restarting import Folder, restart, settle
+restart(Folder({{root!r}}))
+"""
 
 # What every script has. `updater` is made by the body, with `make`; `ticker` counts how often another task runs.
 PRELUDE = """
-import asyncio, gc, json, os, time
+import asyncio, gc, json, os, sys, time
 import otalink
 from otalink.errors import *
 
@@ -194,15 +203,36 @@ class Server:
 
 
 class Board:
-    """A board whose flash is a folder. `run` runs the body of `async def main()` on it, on MicroPython."""
+    """A board whose flash is a folder, with the boot guard on it.
+
+    `run` runs the body of `async def main()` on it, on MicroPython. When that has committed a release, the board is
+    restarted: the guard swaps, the release is confirmed, and the way back is given up, so that what is on the flash can
+    be compared whole.
+    """
 
     def __init__(self, on_board):
         self._on_board = on_board
         self.root = on_board.folder / "board"
         self.root.mkdir()
+        for name in GUARD:
+            shutil.copy(SOURCES / name, self.root)
 
-    def run(self, server, body="print(await make().update())", prelude="", heap="512k", **changes):
+    def run(self, server, body="print(await make().update())", prelude="", heap="512k", settle=True, **changes):
         """Runs `body`, with `settings` for `server`; gives the lines that it printed."""
+        lines = self._run(server, body, prelude, heap, changes)
+        if settle and "committed" in self.state():
+            self.restart(settle=True)
+        return lines
+
+    def restart(self, settle=False):
+        """Switches the board off and on, up to where the application would run; `settle` then ends the trial well."""
+        code = RESTART.format(root=str(self.root))
+        self._on_board(code + (f"settle({str(self.root)!r})\n" if settle else ""))
+
+    def is_on_trial(self):
+        return any(name.startswith("trial") for name in self.state())
+
+    def _run(self, server, body, prelude, heap, changes):
         settings = {
             "name": "app",
             "host": server.host,
@@ -228,17 +258,21 @@ class Board:
 
     def files(self):
         """What is on the flash beside otalink's own records: content by path."""
-        return {path: data for path, data in read(self.root).items() if not path.startswith(".otalink/")}
+        return {
+            path: data
+            for path, data in read(self.root).items()
+            if path not in GUARD and not path.startswith(".otalink/")
+        }
 
     def state(self):
-        """The names in /.otalink."""
+        """The names in /.otalink, without the log."""
         folder = self.root / ".otalink"
-        return sorted(os.listdir(folder)) if folder.exists() else []
+        return sorted(set(os.listdir(folder)) - {"log", "log-1"}) if folder.exists() else []
 
     def installed(self):
         """What the record of the installed release says: (name, version, {path: (digest, size)})."""
         header = Header(BytesIO((self.root / ".otalink" / "installed").read_bytes()))
-        return header.name, header.version, {path: (digest, size) for path, digest, size in header.files()}
+        return header.name, header.version, {path: (digest, size) for path, digest, size, *_ in header.files()}
 
     def install(self, server, **changes):
         """Updates from `server`, which must work."""

@@ -1,0 +1,1 @@
+"""What lies beside otalink on a board: the boot guard and the boot.py that calls it, which stay .py."""

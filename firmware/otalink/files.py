@@ -1,0 +1,76 @@
+"""What lies on the flash: what a path is, folders, removal, the files that a record names.
+
+Each path is relative to `root`, which ends in a slash. Every function raises InstallError when the flash fails.
+"""
+
+import os
+
+from micropython import const
+
+from otalink.errors import InstallError, ReleaseError
+from otalink.paths import NEW_SUFFIX, parents
+from otalink.staging import on_flash
+
+_FOLDER_BIT = const(0x4000)
+
+
+def kind_of(root, path):
+    """What `path` is: "file", "folder" or None."""
+    try:
+        return "folder" if os.stat(root + path)[0] & _FOLDER_BIT else "file"
+    except OSError:
+        return None
+
+
+def size_of(root, path):
+    """The bytes of a file; None when there is no such file."""
+    return os.stat(root + path)[6] if kind_of(root, path) == "file" else None
+
+
+def recorded(root, path):
+    """Yields each file of the record `path` (docs/release-format.md), as far as it can be read; none when it is not
+    there."""
+    from otalink.release import Header
+
+    if kind_of(root, path) != "file":
+        return
+    with on_flash(path, "read", open, root + path, "rb") as file:
+        try:
+            yield from Header(file).files()
+        except (ReleaseError, OSError):
+            return
+
+
+def make_folder(root, path):
+    """Makes a folder, unless it is there."""
+    kind = kind_of(root, path)
+    if kind == "file":
+        raise InstallError(f"/{path} is a file where a folder must be: remove it")
+    if kind is None:
+        on_flash(path, "made", os.mkdir, root + path)
+
+
+def rename(root, path, target):
+    """Renames a file; what `target` was is replaced."""
+    on_flash(target, "put in place", os.rename, root + path, root + target)
+
+
+def remove(root, path):
+    """Removes a file, if it is there."""
+    if kind_of(root, path) == "file":
+        on_flash(path, "removed", os.remove, root + path)
+
+
+def remove_staged(root, path):
+    """Removes what is staged of `path`, and the folders that this empties."""
+    remove(root, path + NEW_SUFFIX)
+    prune(root, path)
+
+
+def prune(root, path):
+    """Removes the folders of `path` that have nothing in them any more."""
+    for folder in reversed(parents(path)):
+        if kind_of(root, folder) == "folder":
+            if on_flash(folder, "read", os.listdir, root + folder):
+                return
+            on_flash(folder, "removed", os.rmdir, root + folder)

@@ -1,0 +1,57 @@
+"""Where an update is once it has been committed: the name of a file in `/.otalink` is the state (docs/update.md).
+
+`root`, which ends in a slash, stands before every path.
+"""
+
+import os
+
+from otalink.errors import InstallError
+from otalink.paths import STATE_FOLDER
+from otalink.staging import on_flash
+
+# In the order in which they count: those of an update that is on come first.
+_STATES = "committed swapping reverting trial-0 trial-1 trial-2 trial-3 forgetting confirmed reverted broken"
+# States in which an update is on: nothing is staged, and nothing committed.
+BUSY = ("committed", "swapping", "trial", "reverting")
+
+
+def state(root="/"):
+    """Where an update is: "committed", "swapping", "trial", "confirmed", "reverting", "reverted", "forgetting" or
+    "broken"; None when there was none."""
+    found = plan_name(root)
+    return found if found is None else found.partition("-")[0]
+
+
+def plan_name(root):
+    """The name of the plan in `/.otalink`, or None."""
+    try:
+        names = os.listdir(root + STATE_FOLDER)
+    except OSError:
+        return None
+    for name in _STATES.split(" "):
+        if name in names:
+            return name
+    return None
+
+
+def become(root, old, new):
+    """Takes the plan from one state to the next. Raises InstallError when the flash fails."""
+    folder = f"{root}{STATE_FOLDER}/"
+    on_flash(f"{STATE_FOLDER}/{old}", "renamed", os.rename, folder + old, folder + new)
+
+
+def release_of(root, plan):
+    """What the plan installs, as (name, text of the version)."""
+    path = f"{STATE_FOLDER}/{plan}"
+    with on_flash(path, "read", open, root + path) as file:
+        file.readline()
+        return file.readline()[5:-1], file.readline()[8:-1]
+
+
+def check_idle(root="/"):
+    """Raises InstallError while an update is on."""
+    found = state(root)
+    if found == "trial":
+        raise InstallError("a release is on trial: confirm it, or let it go back, before the next one")
+    if found in BUSY:
+        raise InstallError("an update waits for a restart: restart the board")
