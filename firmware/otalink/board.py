@@ -1,5 +1,7 @@
 """The hardware: the only file that imports machine or network."""
 
+import sys
+
 RESTARTS = ("reset", "soft", "none")
 
 
@@ -13,6 +15,17 @@ def restart(kind):
     if kind == "soft":
         machine.soft_reset()
     machine.reset()
+
+
+def platform():
+    """What a release calls this board in its header: sys.platform, and "unix" for every system of the Unix port."""
+    return "unix" if sys.platform in ("linux", "darwin") else sys.platform
+
+
+def bytecode():
+    """The version of the .mpy files that this board loads, as (major, minor); None when it loads none."""
+    found = getattr(sys.implementation, "_mpy", None)
+    return None if found is None else (found & 0xFF, found >> 8 & 3)
 
 
 def check_restart(kind):

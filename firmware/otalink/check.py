@@ -19,7 +19,12 @@ async def check(job, installed):
         if release is None:
             await run("ftp_session ftp_listing listing.leave", job)
     job.say(*messages)
-    if release is not None:
+    if release is None:
+        return None
+    if release.files is None:
+        await run("ftp_session staging header.bring", job, release)
+        await run("release signature admit.admit", job, release)
+    else:
         sums, told, release.mark = await run("ftp_session folder.read", job, listing, release)
         job.say(*await run("plain offer.place", release, listing, sums, told))
     return release

@@ -8,7 +8,7 @@ path.
 
 from otalink.boot_rule import calls_guard
 from otalink.errors import InstallError, ReleaseError
-from otalink.files import kind_of, recorded, remove, rename, size_of
+from otalink.files import kind_of, recorded, rename, size_of
 from otalink.journal import check_idle
 from otalink.paths import INCOMING, INSTALLED, NEW_SUFFIX, PLAN, STATE_FOLDER
 from otalink.plan import REMOVE, hidden_by, steps

@@ -2,6 +2,7 @@
 
 from otalink.errors import ResumeError, TransferError
 from otalink.ftp_session import FtpSession
+from otalink.progress import report
 from otalink.staging import StagedFile
 
 
@@ -31,7 +32,7 @@ async def _bring(job, client, file):
 
     path, filename, digest, size, here = file[:5]
     # Where nothing says what the file must be, it is fetched to be compared, and not written if it is equal.
-    target = StagedFile(path, f"{job.root}/{path}{job.suffix}", job.staged if here is None else None, *job.partial)
+    target = StagedFile(path, f"{job.root}/{path}{job.suffix}" if here is None else None, *job.partial)
     job.partial = None, 0
     try:
         await client.retrieve(filename, job.buffer, sink, target.written, size)
@@ -47,17 +48,9 @@ async def _bring(job, client, file):
     if here is None or came == here:
         file[2] = came
         job.at += 1
+        if here is None:
+            job.staged.append(path)
         job.say(f"{path}: {target.written} bytes" if here is None else f"{path}: unchanged")
     else:
         file[4] = None
         job.total += target.written
-
-
-def report(job, size):
-    """Counts `size` more bytes, and says so at each new percent."""
-    job.done += size
-    total = job.total
-    percent = min(100, 100 * job.done // total) if total else -1
-    if percent > job.percent:
-        job.percent = percent
-        job.progress(min(job.done, total), total)

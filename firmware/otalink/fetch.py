@@ -7,9 +7,9 @@ from otalink.phase import run
 async def fetch(job):
     """Stages what `job.release` has and the flash has not.
 
-    After a ReleaseError or an InstallError nothing is left of it; otherwise what is whole stays staged.
+    After a ReleaseError or an InstallError nothing is left of it; otherwise what is whole stays staged, and of a
+    release file what has come of the next file too.
     """
-    release = job.release
     job.is_ready = False
     job.staged = []
     job.wanted = None
@@ -17,17 +17,7 @@ async def fetch(job):
     job.partial = None, 0
     job.percent = -1
     try:
-        job.wanted = await run("release install prepare.compare", job)
-        await run("space.check", job)
-        await run("release install prepare.record", job)
-        await run("ftp_session ftp_login.begin", job)
-        if any(file[3] is None for file in job.wanted):
-            await run("ftp_session ftp_listing sizes.ask", job)
-            await run("space.check", job)
-        job.total = sum(file[3] or file[5] or 0 for file in job.wanted)
-        await _download(job)
-        await run("ftp_session ftp_listing look.refuse_change", job, False)
-        await run("release install prepare.finish", job)
+        await (_fetch_file(job) if job.release.files is None else _fetch_folder(job))
     except (ReleaseError, InstallError):
         await run("release install prepare.discard", job)
         raise
@@ -38,10 +28,34 @@ async def fetch(job):
     if job.percent < 100:
         job.progress(job.total, job.total)
     job.is_ready = True
-    job.say(f"downloaded {job.received} bytes: {len(job.staged)} of {len(release.files)} files differ")
+    job.say(f"downloaded {job.received} bytes: {job.differ} of {job.count} files differ")
 
 
-async def _download(job):
+async def _fetch_file(job):
+    await run("release install differ.compare", job)
+    await run("release install differ.check_space", job)
+    if job.differ:
+        await run("ftp_session ftp_login.begin", job)
+        await _download(job, "ftp_session header.refuse_change", "ftp_session staging release unpack.download")
+    await run("release install differ.verify", job)
+
+
+async def _fetch_folder(job):
+    job.wanted = await run("release install prepare.compare", job)
+    await run("space.check", job)
+    await run("release install prepare.record", job)
+    await run("ftp_session ftp_login.begin", job)
+    if any(file[3] is None for file in job.wanted):
+        await run("ftp_session ftp_listing sizes.ask", job)
+        await run("space.check", job)
+    job.total = sum(file[3] or file[5] or 0 for file in job.wanted)
+    await _download(job, "ftp_session ftp_listing look.refuse_change", "ftp_session staging download.download")
+    await run("ftp_session ftp_listing look.refuse_change", job, False)
+    await run("release install prepare.finish", job)
+    job.differ, job.count = len(job.staged), len(job.release.files)
+
+
+async def _download(job, look, download):
     error = None
     while True:
         received = job.received
@@ -49,8 +63,8 @@ async def _download(job):
             if error is not None:
                 await run("ftp_session ftp_login.begin", job)
                 # What is here may be a part of a file that was replaced.
-                await run("ftp_session ftp_listing look.refuse_change", job)
-            return await run("ftp_session staging download.download", job)
+                await run(look, job)
+            return await run(download, job)
         except (TransferError, ReleaseError) as failure:
             error = failure
-        await run("retry.wait", job, error, job.received > received)
+        await run("retry.wait", job, error, job.received > received, look)

@@ -18,7 +18,7 @@ from otalink.journal import BUSY, check_idle, state
 from otalink.paths import INCOMING, INSTALLED, NEW_SUFFIX, PLAN, STATE_FOLDER, parents
 from otalink.plan import REMOVE, steps
 from otalink.release import Header
-from otalink.staging import StagedFile, on_flash
+from otalink.staging import on_flash
 
 # Reading files back must let the application run: at the least this often.
 _YIELD_MS = const(10)
@@ -118,11 +118,6 @@ class Installation:
         finally:
             on_flash(INCOMING, "written", file.close)
         rename(self._root, new, INCOMING)
-
-    def stage(self, path):
-        """A StagedFile for `path`, empty; the folders that it needs are made."""
-        self.make_folders(path)
-        return StagedFile(path, self._root + path + NEW_SUFFIX, self._staged)
 
     def make_folders(self, path):
         """Makes the folders that `path` lies in."""

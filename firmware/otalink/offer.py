@@ -1,8 +1,12 @@
-"""What a plain folder offers to a board: the release, and where its files go. No network; `plain.py` has the rules."""
+"""What a folder offers to a board: the release, and where a plain one's files go. No network; `plain.py` has the rules.
+
+With a key on the board only release files count, since nothing else is signed; without one the newest release does, in
+either form, and the release file where both are the same version.
+"""
 
 from otalink.errors import ReleaseError, TransferError
 from otalink.ftp_facts import parse_mlsd_line, parse_nlst_line
-from otalink.plain import SUMS, is_ordinary, parse_sums_line, select, target_path
+from otalink.plain import SUMS, choose, is_ordinary, parse_sums_line, select, target_path
 from otalink.plan import check_folders
 from otalink.version import format_version, is_wanted
 
@@ -10,9 +14,10 @@ from otalink.version import format_version, is_wanted
 class Release:
     """What a folder offers: `name`, `version` (four ints), and `label`, which has both for people.
 
-    `versioned` is the name of its versioned file, `sums_size` the bytes of SHA256SUMS where the listing says them, else
-    None. `files` is a list of [path, filename on the server, digest or None,
-    size in bytes or None], sorted by path; `mark` is the folder's fingerprint. It has no methods: see phase.py.
+    `versioned` is the name of its versioned file, `size` the bytes of that and `sums_size` those of SHA256SUMS, None
+    where the listing does not say them. `files` is a list of [path, filename on the server, digest or None, size in
+    bytes or None], sorted by path, and None for a release file, whose header lies on the flash; `mark` is the folder's
+    fingerprint, or the SHA-256 of that header. It has no methods: see phase.py.
     """
 
 
@@ -24,14 +29,15 @@ def decide(config, installed, listing):
     """
     name = config.name
     files, _ = _parse(listing)
-    versioned, version, messages = select(sorted(files), name)
+    versioned, version, messages, is_file = _choose(sorted(files), name, config.keys)
     if versioned is None:
         if messages:
             raise ReleaseError(f"no release of {name} in the folder: {messages[0]}")
         return None, [f"no release of {name} on {config.host} in {config.folder}"]
     release = Release()
     release.name, release.version, release.versioned = name, version, versioned
-    release.sums_size = files.get(SUMS)
+    release.size, release.sums_size = files[versioned], files.get(SUMS)
+    release.files = None if is_file else []
     release.label = label = f"{name} {format_version(version)}"
     here = "no release" if installed is None else format_version(installed)
     if installed == version:
@@ -42,6 +48,24 @@ def decide(config, installed, listing):
         messages.append(f"{label} is offered, {here} is here")
         return release, messages
     return None, messages
+
+
+def _choose(filenames, name, keys):
+    # As plain.select, and whether it is a release file.
+    try:
+        versioned, version, messages = choose(filenames, name, ("ota",))
+        plain, plain_version, _ = choose(filenames, name)
+    except ValueError as error:
+        raise ReleaseError(str(error))
+    newer = plain is not None and (version is None or plain_version > version)
+    if keys and newer:
+        line = f"{plain} is a plain folder's, which nobody signed, and this board has a key: publish a release file"
+        if version is None:
+            raise ReleaseError(line)
+        messages.append(f"passed over: {line}")
+    elif newer or version is None:
+        return (*select(filenames, name), False)
+    return versioned, version, messages, True
 
 
 def place(release, listing, sums, told):

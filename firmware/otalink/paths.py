@@ -1,5 +1,10 @@
 """Where otalink keeps what on a board's flash, and what a release may name there: paths and SHA-256 digests. Pure."""
 
+# How a release header begins, and how long it may be: it lies on the flash of a board.
+HEADER_MAGIC = "otalink"
+HEADER_FORMAT = "1"
+HEADER_LENGTH_MAX = 1048576
+
 # Suffixes of the files that an update keeps beside their targets.
 NEW_SUFFIX = ".ota-new"
 OLD_SUFFIX = ".ota-old"

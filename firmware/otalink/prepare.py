@@ -72,7 +72,9 @@ def discard(job):
 
 
 def _open(job):
-    return Installation(job.buffer, job.root, job.release and [file[0] for file in job.release.files], job.staged)
+    return Installation(
+        job.buffer, job.root, job.release and job.release.files and [file[0] for file in job.release.files], job.staged
+    )
 
 
 def _record(flash, release):

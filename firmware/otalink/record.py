@@ -1,7 +1,6 @@
 """The release header, written; `release.py` reads it, docs/release-format.md is its specification. Pure."""
 
-from otalink.paths import check_digest, check_path
-from otalink.release import FORMAT, LENGTH_MAX, MAGIC
+from otalink.paths import HEADER_FORMAT, HEADER_LENGTH_MAX, HEADER_MAGIC, check_digest, check_path
 from otalink.version import check_name, format_version
 
 
@@ -40,11 +39,13 @@ def format_header(
             raise ValueError(f"path {path} comes twice")
         last = path
         lines.append(f"file {digest} {size} {stored} {encoding} {path}\n")
-    length = sum(len(line.encode()) for line in lines) + len(f"{MAGIC} {FORMAT} \n") + reserve
+    length = sum(len(line.encode()) for line in lines) + len(f"{HEADER_MAGIC} {HEADER_FORMAT} \n") + reserve
     digits = 1
     while len(str(length + digits)) > digits:
         digits += 1
-    if length + digits > LENGTH_MAX:
-        raise ValueError(f"the header would have {length + digits} bytes, {LENGTH_MAX} is the most: leave files out")
-    lines.insert(0, f"{MAGIC} {FORMAT} {length + digits}\n")
+    if length + digits > HEADER_LENGTH_MAX:
+        raise ValueError(
+            f"the header would have {length + digits} bytes, {HEADER_LENGTH_MAX} is the most: leave files out"
+        )
+    lines.insert(0, f"{HEADER_MAGIC} {HEADER_FORMAT} {length + digits}\n")
     return [line.encode() for line in lines]

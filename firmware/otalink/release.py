@@ -9,14 +9,11 @@ import hashlib
 import io
 
 from otalink.errors import ReleaseError
-from otalink.paths import check_digest, check_path
+from otalink.paths import HEADER_FORMAT, HEADER_LENGTH_MAX, HEADER_MAGIC, check_digest, check_path
 from otalink.version import DIGITS, LETTERS, check_name, parse_version
 
-MAGIC = "otalink"
-FORMAT = "1"
-# Bounds what a hostile header can make a board hold, in memory and on its flash.
+# Bounds what a hostile header can make a board hold.
 LINE_MAX = 1024
-LENGTH_MAX = 1048576
 SIZE_MAX = 0xFFFFFFFF
 _PIECE = 128
 
@@ -43,13 +40,13 @@ class Header:
         self.digest = b""
         self._next()
         number, _, length = self._value.partition(" ")
-        if self._key != MAGIC:
-            raise ReleaseError(f"this is no release header: it does not begin with {MAGIC}")
-        if number != FORMAT:
+        if self._key != HEADER_MAGIC:
+            raise ReleaseError(f"this is no release header: it does not begin with {HEADER_MAGIC}")
+        if number != HEADER_FORMAT:
             raise ReleaseError(f"release format {number[:20]!r} is not known here: update otalink first")
         self.length = _number(length, "length")
-        if self.length > LENGTH_MAX:
-            raise ReleaseError(f"header: its length is over {LENGTH_MAX}")
+        if self.length > HEADER_LENGTH_MAX:
+            raise ReleaseError(f"header: its length is over {HEADER_LENGTH_MAX}")
         self._next()
         self.name = self._take("name")
         version = self._take("version")

@@ -9,23 +9,25 @@ from otalink.errors import InstallError, ReleaseError
 
 # littlefs numbers its errors by itself: this is no space, whatever the port.
 _NO_SPACE = const(28)
+# A growing file is written to flash anew from its last block on at each flush: 16 KiB cost one hundredth more.
+_FLUSH = const(16384)
 
 
 class StagedFile:
-    """A file `path` that is being staged as `staging_path`.
+    """A file `path` that is being staged as `staging_path`, on the flash or, where that is None, not at all: then its
+    digest is what is wanted.
 
-    `written` counts its bytes; `write` is what FtpClient.retrieve takes as its sink. Once all has come, its path is in
-    the list `staged`. Where that is None, nothing is written: its digest is what is wanted.
+    `written` counts its bytes; `write` is what FtpClient.retrieve takes as its sink.
     """
 
-    def __init__(self, path, staging_path, staged, sha256=None, written=0):
-        """Begins the file, or goes on with what `partial` gave of it."""
+    def __init__(self, path, staging_path, sha256=None, written=0):
+        """Begins the file, or goes on behind what is there of it: `sha256` has taken `written` bytes."""
         self._path = path
-        self._staged = staged
         self._sha256 = sha256 or hashlib.sha256()
         self.written = written
+        self._flushed = written
         self._file = None
-        if staged is not None:
+        if staging_path is not None:
             self._file = on_flash(path, "written", open, staging_path, "ab" if written else "wb")
 
     def partial(self):
@@ -39,6 +41,12 @@ class StagedFile:
         self._sha256.update(view)
         self.written += len(view)
 
+    def keep(self):
+        """Puts on the flash what has been written, once there is enough of it: there it outlives a power cut."""
+        if self.written - self._flushed >= _FLUSH:
+            self._flushed = self.written
+            on_flash(self._path, "written", self._file.flush)
+
     def finish(self, size, digest):
         """Closes the file. Gives the SHA-256 of what came, as hexadecimal text; see Installation.verify.
 
@@ -51,12 +59,10 @@ class StagedFile:
         received = hexlify(self._sha256.digest()).decode()
         if digest is not None and received != digest:
             raise ReleaseError(f"{self._path}: its SHA-256 is not the promised one")
-        if self._staged is not None:
-            self._staged.append(self._path)
         return received
 
     def close(self):
-        """Closes the file; unless it was finished, it is left for Installation.tidy to remove."""
+        """Closes the file. What is there of it stays."""
         file, self._file = self._file, None
         if file is not None:
             on_flash(self._path, "written", file.close)

@@ -24,11 +24,11 @@ import otalink.release
 import otalink.signature
 import otalink.version
 from otalink.errors import ReleaseError
-from otalink.paths import check_path, parents
+from otalink.paths import HEADER_LENGTH_MAX, check_path, parents
 from otalink.plain import choose, format_sums_line, parse_release_name, parse_sums_line
 from otalink.plan import REMOVE, WANT, check_folders, steps
 from otalink.record import format_header
-from otalink.release import LENGTH_MAX, Header
+from otalink.release import Header
 from otalink.version import format_version, parse_version
 
 
@@ -180,7 +180,7 @@ def test_a_pure_file_imports_nothing_but_pure_files_and_opens_none(module: Modul
 
 def test_a_header_that_is_too_long_for_boards_is_not_written() -> None:
     entries = [(f"{'x' * 200}-{number:04}", "0" * 64, 5) for number in range(3_600)]
-    assert Header(BytesIO(b"".join(format_header("a", (1, 0, 0, 0), entries)))).length < LENGTH_MAX
+    assert Header(BytesIO(b"".join(format_header("a", (1, 0, 0, 0), entries)))).length < HEADER_LENGTH_MAX
     entries += [(f"{'z' * 200}-{number:04}", "0" * 64, 5) for number in range(200)]
     with pytest.raises(ValueError, match="1048576 is the most"):
         format_header("a", (1, 0, 0, 0), entries)

@@ -1,0 +1,33 @@
+"""Whether the release file whose header was brought to the flash may be installed."""
+
+from otalink.admission import check
+from otalink.board import bytecode, platform
+from otalink.errors import OtaError, TransferError
+from otalink.files import remove
+from otalink.paths import INCOMING, NEW_SUFFIX
+from otalink.release import Header
+from otalink.staging import on_flash
+
+
+def admit(job, release):
+    """Raises ReleaseError unless the board may install the release; TransferError while it is being published.
+
+    Its signature is verified here, before anything else that the header says is made use of.
+    """
+    root = job.root + "/"
+    path = INCOMING + NEW_SUFFIX
+    try:
+        with on_flash(path, "read", open, root + path, "rb") as file:
+            header = Header(file)
+            size = header.length
+            for found in header.files():
+                size += found[3]
+            check(header, release.name, platform(), bytecode(), job.config.keys, release.versioned)
+        if release.size not in (None, size):
+            raise TransferError(
+                f"{release.versioned} has {release.size} bytes and must have {size}: it is being published, or cut off"
+            )
+    except OtaError:
+        remove(root, path)
+        raise
+    release.size = size

@@ -1,0 +1,70 @@
+"""What of a release file the flash does not have, and whether it came as it was meant. Needs no network.
+
+The header lies on the flash, and is read from there file by file: the memory that this takes is the same for ten files
+and for a thousand. A file that differs has a `PATH.ota-new`, at first an empty one; whatever is in it is worth nothing
+until its SHA-256 has been seen.
+"""
+
+from otalink.errors import FolderChangedError, InstallError
+from otalink.files import kind_of, make_folder, remove_staged, rename, size_of
+from otalink.install import Installation
+from otalink.paths import INCOMING, NEW_SUFFIX, parents
+from otalink.release import Header
+from otalink.staging import on_flash
+
+
+async def compare(job):
+    """Begins to stage the release: leaves a `PATH.ota-new` for each file that differs, and for no other.
+
+    Raises FolderChangedError when the header is not there any more, ReleaseError and InstallError.
+    """
+    root = job.root + "/"
+    flash = Installation(job.buffer, job.root)
+    new = INCOMING + NEW_SUFFIX
+    if await flash.digest(new) != job.release.mark:
+        raise FolderChangedError("what was checked is not there any more")
+    with on_flash(new, "read", open, root + new, "rb") as file:
+        flash.begin(found[0] for found in Header(file).files())
+    rename(root, new, INCOMING)
+    job.count = job.differ = 0
+    with on_flash(INCOMING, "read", open, root + INCOMING, "rb") as file:
+        for path, digest, *_ in Header(file).files():
+            job.count += 1
+            if await flash.digest(path) == digest:
+                remove_staged(root, path)
+                continue
+            job.differ += 1
+            if kind_of(root, path + NEW_SUFFIX) is None:
+                for folder in parents(path):
+                    make_folder(root, folder)
+                on_flash(path, "written", open, root + path + NEW_SUFFIX, "wb").close()
+
+
+def check_space(job):
+    """Raises InstallError unless what differs fits. `job.total` is what has to come at the most, in bytes."""
+    from otalink.space import check_space
+
+    root = job.root + "/"
+    job.total = 0
+
+    def files():
+        for path, _, size, stored, _ in Header(file).files():
+            here = size_of(root, path + NEW_SUFFIX)
+            if here is not None:
+                job.total += stored
+                yield path, max(0, size - here)
+
+    length = size_of(root, INCOMING)
+    with on_flash(INCOMING, "read", open, root + INCOMING, "rb") as file:
+        if check_space(root, length, files()):
+            job.say("the flash is short of space: the release before this one is not kept any more")
+
+
+async def verify(job):
+    """Raises InstallError unless the flash gives back all that was staged."""
+    root = job.root + "/"
+    flash = Installation(job.buffer, job.root)
+    with on_flash(INCOMING, "read", open, root + INCOMING, "rb") as file:
+        for path, digest, *_ in Header(file).files():
+            if kind_of(root, path + NEW_SUFFIX) is not None and await flash.digest(path + NEW_SUFFIX) != digest:
+                raise InstallError(f"{path}: the flash does not give back what was written to it")

@@ -1,0 +1,265 @@
+"""Brings the files of a release file that differ from the server to the flash, staged, as one stream with gaps.
+
+A gap is what the flash has already: a short one is read and dropped, a long one is jumped over, by a new transfer. A
+download that was cut off, by a lost connection or a power cut, goes on inside the file where it was, compressed ones at
+a chunk. docs/release-format.md has the form.
+"""
+
+import asyncio
+import hashlib
+import io
+from time import ticks_diff, ticks_ms
+
+import deflate
+from micropython import const
+
+from otalink.chunks import CHUNK, chunk, chunk_count
+from otalink.errors import ReleaseError, TransferError
+from otalink.files import kind_of, size_of
+from otalink.ftp_session import FtpSession
+from otalink.paths import INCOMING, NEW_SUFFIX
+from otalink.progress import report
+from otalink.release import Header
+from otalink.staging import StagedFile, on_flash
+
+# Another transfer takes several round trips: so many bytes come in less time.
+_GAP_MAX = const(16384)
+_PIECE = const(512)
+# Reading files back must let the application run: at the least this often.
+_YIELD_MS = const(10)
+
+
+async def download(job):
+    """Stages the files that `differ.compare` has marked, from number `job.at` of the header on, by the session in
+    `job.link`.
+
+    After a TransferError it can be called again; what is whole, and what is there of the next file, stays. Raises
+    ReleaseError for content that is not what the header promises.
+    """
+    unpacker = _Unpacker(job)
+    try:
+        async with FtpSession(*job.config.server) as client:
+            client.resume(job.link)
+            try:
+                while True:
+                    start = await unpacker.ready()
+                    if start is None:
+                        return
+                    # Without REST each transfer begins with the first byte: then one must do.
+                    unpacker.gap_max = _GAP_MAX if client._has_rest else job.release.size
+                    unpacker.position = start
+                    try:
+                        await client.retrieve(job.release.versioned, job.buffer, unpacker.take, start, job.release.size)
+                    except ReleaseError as error:
+                        if not client._has_rest:
+                            raise
+                        # Some servers say yes to REST and do not heed it: the next time it is done without.
+                        client._has_rest = False
+                        raise TransferError(f"{error}; or does the server ignore REST?")
+            finally:
+                client.suspend(job.link)
+    finally:
+        unpacker.close()
+
+
+class _Unpacker:
+    # Takes the stream apart. `position` is that of the next byte in the release file, `_goal` that of the next one that
+    # is wanted.
+
+    def __init__(self, job):
+        self._job = job
+        self._root = root = job.root + "/"
+        self._target = self._found = self._source = None
+        self._record = on_flash(INCOMING, "read", open, root + INCOMING, "rb")
+        header = Header(self._record)
+        self._files = header.files()
+        # Where the stored bytes of the next file begin.
+        self._next = header.length
+        self._before = 0
+        for _ in range(job.at):
+            self._pass(next(self._files))
+        self.position = self._goal = 0
+        self.gap_max = _GAP_MAX
+
+    def close(self):
+        self._record.close()
+        if self._target is not None:
+            self._target.close()
+
+    async def ready(self):
+        # The position from which the next transfer has to go on; None when all is here.
+        while self._found is not None or self._advance():
+            if self._target is None:
+                await self._resume()
+            if not self._is_whole():
+                report(self._job, self._before + max(0, self._goal - self._begin) - self._job.done)
+                return self._goal
+            self._finish()
+        report(self._job, self._before - self._job.done)
+        return None
+
+    def take(self, view):
+        # A sink for FtpSession.retrieve: True when the transfer is of no use any more.
+        job = self._job
+        size = len(view)
+        job.received += size
+        start = 0
+        while start < size:
+            gap = self._goal - self.position
+            if gap > self.gap_max:
+                return True
+            if gap > 0:
+                taken = min(gap, size - start)
+            else:
+                taken = self._feed(view[start:])
+                report(job, taken)
+            start += taken
+            self.position += taken
+            while self._is_whole():
+                if not (self._finish() and self._advance() and self._open()):
+                    # The rest belongs to nobody; at the end of the file there is none.
+                    return self.position < job.release.size
+        return False
+
+    # One file after the other
+
+    def _pass(self, found):
+        self._next += found[3]
+        wanted = kind_of(self._root, found[0] + NEW_SUFFIX) is not None
+        if wanted:
+            self._before += found[3]
+        return wanted
+
+    def _advance(self):
+        # Takes the next file that differs; False when there is none.
+        for found in self._files:
+            self._begin = self._next
+            before = self._before
+            if self._pass(found):
+                self._before = before
+                self._found = found
+                return True
+            self._job.at += 1
+        return False
+
+    def _open(self, sha256=None, written=0):
+        # Begins the file, or goes on behind what is there. Without a hash only an empty one: False where it is not.
+        path, _, _, _, encoding = self._found
+        if sha256 is None and (size_of(self._root, path + NEW_SUFFIX) or 0) > written:
+            return False
+        self._is_resumed = written > 0
+        self._target = StagedFile(path, f"{self._root}{path}{NEW_SUFFIX}", sha256, written)
+        self._table = None
+        self._goal = self._begin + written
+        if encoding == "deflate":
+            self._table = bytearray()
+            self._goal = self._begin
+            self._index = written // CHUNK
+            if self._source is None:
+                self._source = io.BytesIO(CHUNK)
+                self._piece = memoryview(bytearray(_PIECE))
+        return True
+
+    async def _resume(self):
+        path, _, size, _, encoding = self._found
+        written = size_of(self._root, path + NEW_SUFFIX) or 0
+        sha256 = hashlib.sha256()
+        if written > size or (encoding == "deflate" and written % CHUNK and written < size):
+            written = 0
+        if written:
+            # Nothing says that it is what was meant to be there: its hash does, once the rest has come.
+            buffer = self._job.buffer
+            view = memoryview(buffer)
+            yielded = ticks_ms()
+            with on_flash(path, "read", open, self._root + path + NEW_SUFFIX, "rb") as file:
+                while True:
+                    n = on_flash(path, "read", file.readinto, buffer)
+                    if not n:
+                        break
+                    sha256.update(view[:n])
+                    if ticks_diff(ticks_ms(), yielded) >= _YIELD_MS:
+                        await asyncio.sleep_ms(0)
+                        yielded = ticks_ms()
+        self._open(sha256, written)
+
+    def _is_whole(self):
+        return self._target is not None and self._target.written == self._found[2]
+
+    def _finish(self):
+        # The file has all its bytes. False when they are not the right ones, and it begins anew.
+        path, digest, size, stored, _ = self._found
+        target, self._target = self._target, None
+        try:
+            target.finish(size, digest)
+        except ReleaseError:
+            if not self._is_resumed:
+                raise
+            self._job.say(f"{path}: what was here of it is of no use: fetching it anew")
+            self._open(hashlib.sha256())
+            return False
+        self._found = None
+        self._before += stored
+        self._job.at += 1
+        self._job.say(f"{path}: {size} bytes")
+        return True
+
+    # What is in it
+
+    def _feed(self, view):
+        # Takes what of `view` belongs to one part of the file (content, table, chunk), and gives the bytes taken.
+        path, _, size, stored, _ = self._found
+        if self._table is None:
+            taken = min(len(view), stored - (self.position - self._begin))
+            self._target.write(view[:taken])
+            self._target.keep()
+            return taken
+        missing = 2 * chunk_count(size) - len(self._table)
+        if missing:
+            taken = min(len(view), missing)
+            self._table.extend(view[:taken])
+            if taken == missing:
+                self._go_to_chunk(path, size, stored)
+            return taken
+        taken = min(len(view), self._missing)
+        self._source.write(view[:taken])
+        self._missing -= taken
+        if not self._missing:
+            self._inflate(path, size)
+        return taken
+
+    def _go_to_chunk(self, path, size, stored):
+        # The table is whole: it says where the first chunk is that is not here.
+        place = self._begin + len(self._table)
+        for index in range(chunk_count(size)):
+            if index == self._index:
+                self._goal = place
+            place += chunk(self._table, index, size)[0]
+        if place != self._begin + stored:
+            raise ReleaseError(f"{path}: its table does not fit its size")
+        self._begin_chunk(size)
+
+    def _begin_chunk(self, size):
+        self._missing, self._share, self._is_compressed = chunk(self._table, self._index, size)
+        self._length = self._missing
+        self._source.seek(0)
+
+    def _inflate(self, path, size):
+        source, piece, left = self._source, self._piece, self._share
+        source.seek(0)
+        # Output is bounded by what the header says, whatever is in the stream.
+        stream = deflate.DeflateIO(source, deflate.RAW, 12) if self._is_compressed else source
+        while left:
+            try:
+                n = stream.readinto(piece if left >= _PIECE else piece[:left])
+            except (OSError, EOFError):
+                n = 0
+            if not n:
+                raise ReleaseError(f"{path}: chunk {self._index} is not what was compressed")
+            self._target.write(piece[:n])
+            left -= n
+        if self._is_compressed and stream.read(1):
+            raise ReleaseError(f"{path}: chunk {self._index} holds too much")
+        self._target.keep()
+        self._index += 1
+        if self._index < chunk_count(size):
+            self._begin_chunk(size)
