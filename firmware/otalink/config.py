@@ -35,8 +35,8 @@ _INTEGERS = ("port", "buffer", "attempts")
 class Config:
     """Settings as attributes, named as the keys of `/otalink.json`. It has no methods: see phase.py.
 
-    `server` has those that an FTP client takes. `unknown` lists keys that this version of otalink does not know: a
-    newer one may have written them.
+    `server` has those that an FTP client takes, `keys` the public keys of releases, base64 text by key id. `unknown`
+    lists keys that this version of otalink does not know: a newer one may have written them.
     """
 
 
@@ -45,7 +45,7 @@ def configure(values: object) -> Config:
     config = Config()
     if not isinstance(values, dict):
         raise ValueError('the settings must be a JSON object, as in {"name": "thermostat"}')
-    config.unknown = sorted(key for key in values if key not in _NUMBERS and key not in _TEXTS)
+    config.unknown = sorted(key for key in values if key not in _NUMBERS and key not in _TEXTS and key != "keys")
     for key, (default, smallest, largest) in _NUMBERS.items():
         value = values.get(key, default)
         kind = (int,) if key in _INTEGERS else (int, float)
@@ -67,6 +67,12 @@ def configure(values: object) -> Config:
         raise ValueError(f"policy must be newer or differs, not {config.policy!r}")
     if config.restart not in RESTARTS:
         raise ValueError(f"restart must be reset, soft or none, not {config.restart!r}")
+    config.keys = values.get("keys", {})
+    if not isinstance(config.keys, dict):
+        raise ValueError('keys must be an object, as in {"5f0c93d1a6b27e84": "MODULUS"}')
+    for identity, modulus in config.keys.items():
+        if len(identity) != 16 or identity.strip("0123456789abcdef") or not isinstance(modulus, str):
+            raise ValueError(f"keys: {identity[:40]!r} is no key: put what `otalink keys export` prints")
     config.server = config.host, config.port, config.user, config.password, config.timeout, config.stall
     return config
 

@@ -15,7 +15,7 @@ from micropython import const
 
 from otalink.errors import InstallError, ReleaseError
 from otalink.paths import INCOMING, INSTALLED, NEW_SUFFIX, STATE_FOLDER, parents
-from otalink.release import Header, format_header
+from otalink.release import Header
 from otalink.staging import StagedFile, on_flash
 
 _FOLDER_BIT = const(0x4000)
@@ -55,7 +55,7 @@ class Installation:
             raise InstallError(f"/{INSTALLED} cannot be read ({error}): what is installed is not known")
 
     def _recorded(self, path):
-        # Yields (path, digest, size) for each file of a record, as far as it can be read.
+        # Yields the files of a record, as Header.files does, as far as it can be read.
         if self._kind(path) != "file":
             return
         with open(self._root + path, "rb") as file:
@@ -104,7 +104,7 @@ class Installation:
             for folder in parents(path):
                 if self._kind(folder) == "file":
                     raise ReleaseError(f"{folder} is a file on the board and a folder of the release: remove one")
-        for path, _, _ in self._recorded(INCOMING):
+        for path, *_ in self._recorded(INCOMING):
             if path not in paths:
                 self._remove_staged(path)
         self._paths = paths
@@ -116,6 +116,8 @@ class Installation:
 
         `files` is a list of (path, digest, size).
         """
+        from otalink.record import format_header
+
         self._make_folder(STATE_FOLDER)
         new = INCOMING + NEW_SUFFIX
         with on_flash(INCOMING, "written", open, self._root + new, "wb") as file:
@@ -174,7 +176,7 @@ class Installation:
         """Removes everything that is staged."""
         for path in self._paths or ():
             self._remove_staged(path)
-        for path, _, _ in self._recorded(INCOMING):
+        for path, *_ in self._recorded(INCOMING):
             self._remove_staged(path)
         self._remove(INCOMING + NEW_SUFFIX)
         self._remove(INCOMING)

@@ -15,7 +15,7 @@ import otalink
 from otalink.config import PATH, configure
 from otalink.paths import INSTALLED
 from otalink.plain import SUMS, parse_sums_line, target_path
-from otalink.release import format_header
+from otalink.record import format_header
 from otalink.version import format_version
 from otalink_host import repository
 from otalink_host.cable import Cable

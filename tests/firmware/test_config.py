@@ -51,10 +51,20 @@ def test_what_is_wrong_is_named_with_what_it_may_be():
         ("folder", "", "folder must be text"),
         ("folder", "/a\r\nDELE x", "folder must not hold line ends"),
         ("policy", "older", "policy must be newer or differs, not 'older'"),
+        ("keys", "5f0c93d1a6b27e84", "keys must be an object"),
+        ("keys", ["5f0c93d1a6b27e84"], "keys must be an object"),
+        ("keys", {"5F0C93D1A6B27E84": "AAAA"}, "keys: '5F0C93D1A6B27E84' is no key"),
+        ("keys", {"5f0c": "AAAA"}, "keys: '5f0c' is no key"),
+        ("keys", {"5f0c93d1a6b27e84": 5}, "is no key: put what `otalink keys export` prints"),
         ("restart", "hard", "restart must be reset, soft or none, not 'hard'"),
     ):
         message = str(raised(ValueError, config, **{key: value}))
         assert reason in message, message
+
+
+def test_keys_are_known_by_their_ids():
+    assert config().keys == {}
+    assert config(keys={"5f0c93d1a6b27e84": "AAAA"}).keys == {"5f0c93d1a6b27e84": "AAAA"}
 
 
 def test_the_password_is_in_no_message():
