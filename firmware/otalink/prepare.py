@@ -72,9 +72,8 @@ def discard(job):
 
 
 def _open(job):
-    return Installation(
-        job.buffer, job.root, job.release and job.release.files and [file[0] for file in job.release.files], job.staged
-    )
+    paths = job.release and job.release.files and [file[0] for file in job.release.files]
+    return Installation(job.buffer, job.root, paths, job.staged)
 
 
 def _record(flash, release):

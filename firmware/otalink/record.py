@@ -44,8 +44,6 @@ def format_header(
     while len(str(length + digits)) > digits:
         digits += 1
     if length + digits > HEADER_LENGTH_MAX:
-        raise ValueError(
-            f"the header would have {length + digits} bytes, {HEADER_LENGTH_MAX} is the most: leave files out"
-        )
+        raise ValueError(f"the header has {length + digits} bytes, {HEADER_LENGTH_MAX} is the most: leave files out")
     lines.insert(0, f"{HEADER_MAGIC} {HEADER_FORMAT} {length + digits}\n")
     return [line.encode() for line in lines]

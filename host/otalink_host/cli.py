@@ -38,10 +38,28 @@ app = typer.Typer(
     help="Updates for a fleet of MicroPython boards from an FTP server.",
     epilog="To begin: otalink init, then otalink serve.",
 )
-release_app = typer.Typer(no_args_is_help=True, help="Publish releases, and list what is published.")
+release_app = typer.Typer(no_args_is_help=True, help="Build, verify and publish releases, and list what is published.")
 app.add_typer(release_app, name="release")
+keys_app = typer.Typer(no_args_is_help=True, help="Make the keys that sign releases, and give them to boards.")
+app.add_typer(keys_app, name="keys")
+
+# Scripts give a private key's passphrase here, or by a file descriptor; a command line is everybody's to read.
+PASSPHRASE_VARIABLE = "OTALINK_KEY_PASSPHRASE"
 
 Config = Annotated[Path, typer.Option("--config", metavar="FILE", help="The settings.")]
+KeysFolder = Annotated[
+    Path | None,
+    typer.Option("--keys", metavar="FOLDER", help="Where the keys are; by default keys beside the settings."),
+]
+PassphraseFd = Annotated[
+    int | None,
+    typer.Option("--passphrase-fd", metavar="N", min=0, help="Read the key's passphrase from this file descriptor."),
+]
+PublicKeys = Annotated[
+    list[str] | None,
+    typer.Option("--key", metavar="KEY", help="Only this key, by name or file; more than once for more."),
+]
+Unsigned = Annotated[bool, typer.Option("--unsigned", help="Take a release that nobody signed.")]
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -127,11 +145,109 @@ def serve(
 
 
 @release_app.command(
+    "build",
+    epilog="Example: otalink release build application --name thermostat --version 1.0.0.3 --board esp32",
+)
+def release_build(
+    source: Annotated[Path, typer.Argument(metavar="DIR", help="The folder that holds the release's files.")],
+    version: Annotated[str | None, typer.Option(help="The version, such as 1.0.0.3.")] = None,
+    name: Annotated[str | None, typer.Option(help="The application, when no file NAME_VERSION.py says it.")] = None,
+    key: Annotated[
+        str | None, typer.Option("--key", metavar="KEY", help="Sign with this key, by name or file.")
+    ] = None,
+    unsigned: Annotated[bool, typer.Option("--unsigned", help="Sign with no key.")] = False,
+    board: Annotated[
+        list[str] | None,
+        typer.Option("--board", metavar="PLATFORM", help="Only for these, such as esp32; else for all."),
+    ] = None,
+    compile_modules: Annotated[
+        bool, typer.Option("--compile/--no-compile", help="Make .mpy files of the modules.")
+    ] = True,
+    bytecode: Annotated[
+        str | None, typer.Option(metavar="MAJOR.MINOR", help="For boards that load this bytecode, such as 6.1.")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", metavar="FILE", help="The release file, or the folder for it.")
+    ] = None,
+    config: Config = Path(CONFIG_NAME),
+    keys: KeysFolder = None,
+    passphrase_fd: PassphraseFd = None,
+) -> None:
+    """Build a release file, NAME_VERSION.ota, from the files in DIR: compiled, compressed and signed."""
+    from otalink_host.build import build
+    from otalink_host.keys import check_place, load_signer
+
+    if key is not None and unsigned:
+        raise typer.BadParameter("it is either --key or --unsigned", param_hint="--unsigned")
+    wanted = _bytecode(bytecode) if bytecode is not None else None
+    folder = _keys_folder(config, keys)
+    if folder.exists():
+        # A release of everything that lies around must not carry the key that signs it.
+        check_place(folder, [source])
+    signer = None
+    if not unsigned:
+        signer = load_signer(folder, key or _only_key(folder), lambda path: _passphrase(path, passphrase_fd))
+    with _progress("Building") as progress:
+        built = build(
+            source,
+            signer=signer,
+            name=name,
+            version=version,
+            boards=board or (),
+            compiled=compile_modules,
+            bytecode=wanted,
+            output=output,
+            progress=progress,
+        )
+    for line in built.skipped:
+        _print(line)
+    table = Table("FILE", "BYTES", "STORED", box=None, pad_edge=False)
+    for file in built.files:
+        table.add_row(file.path, f"{file.size:,}", f"{file.stored:,}")
+    _print_table(table)
+    by = f"signed with key {built.key}" if built.key is not None else "unsigned"
+    _print(
+        f"Built {built.path}: {len(built.files)} files, {built.compiled} compiled, "
+        f"{_bytes(built.source_size)} before, {_bytes(built.size)} after, {by}."
+    )
+
+
+@release_app.command("verify", epilog="Example: otalink release verify thermostat_1.0.0.3.ota --key release.pub")
+def release_verify(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The release file.")],
+    key: PublicKeys = None,
+    unsigned: Unsigned = False,
+    config: Config = Path(CONFIG_NAME),
+    keys: KeysFolder = None,
+) -> None:
+    """Read a release file wholly: its form, its signature, and every byte of its files."""
+    from otalink_host.release_file import verify
+
+    known = _public_keys(config, keys, key)
+    try:
+        with _progress("Verifying") as progress:
+            release = verify(file, known, unsigned=unsigned, progress=progress)
+    except OtaError as error:
+        raise UserError(f"{file}: {error}") from None
+    table = Table("FILE", "BYTES", "STORED", "FORM", "SHA-256", box=None, pad_edge=False)
+    for entry in release.files:
+        table.add_row(entry.path, f"{entry.size:,}", f"{entry.stored:,}", entry.encoding, entry.digest)
+    _print_table(table)
+    _print(f"for     {', '.join(release.boards) or 'every board'}")
+    if release.bytecode is not None:
+        major, minor = release.bytecode
+        _print(f"loads   on bytecode {major}{f'.{minor}' if minor else ', any minor version'}")
+    _print(f"signed  {f'with key {release.key}' if release.key is not None else 'by nobody'}")
+    _print(f"{file} is whole: {release.name} {format_version(release.version)}, {len(release.files)} files.")
+
+
+@release_app.command(
     "publish",
-    epilog="Example: otalink release publish build --to releases --name thermostat --version 1.0.0.2",
+    epilog="Example: otalink release publish thermostat_1.0.0.3.ota; "
+    "otalink release publish build --to releases --name thermostat --version 1.0.0.2",
 )
 def release_publish(
-    source: Annotated[Path, typer.Argument(metavar="DIR", help="The folder that holds the release's files.")],
+    source: Annotated[Path, typer.Argument(metavar="FILE|DIR", help="A release file, or a folder of plain files.")],
     to: Annotated[
         Path | None, typer.Option("--to", metavar="FOLDER", help="Publish there, not to the settings' folder.")
     ] = None,
@@ -143,9 +259,19 @@ def release_publish(
     allow_older: Annotated[
         bool, typer.Option("--allow-older", help="Publish a lower version than the published one.")
     ] = False,
+    key: PublicKeys = None,
+    unsigned: Unsigned = False,
+    keys: KeysFolder = None,
 ) -> None:
-    """Publish the files in DIR as a release; one is named with its version, as in thermostat_1.0.0.2.py."""
+    """Publish a release file; or the files in DIR, one of them named with its version, as in thermostat_1.0.0.2.py."""
     folder = to if to is not None else folder_of(load_settings(config))
+    if source.suffix == ".ota" and not source.is_dir():
+        if name is not None or version is not None:
+            raise typer.BadParameter("a release file has its name and version already", param_hint="--name, --version")
+        _publish_file(source, folder, _public_keys(config, keys, key, folder), unsigned, allow_older)
+        return
+    if key is not None or unsigned:
+        raise typer.BadParameter("a plain folder is never signed", param_hint="--key, --unsigned")
     with _progress("Publishing") as progress:
         done = repository.publish(
             source, folder, name=name, version=version, allow_older=allow_older, progress=progress
@@ -164,40 +290,204 @@ def release_publish(
         _print(f"{text} is published in {folder} already, with the same content: there was nothing to do.")
 
 
+def _publish_file(source: Path, folder: Path, keys: dict[str, str], unsigned: bool, allow_older: bool) -> None:
+    with _progress("Verifying") as progress:
+        done = repository.publish_file(
+            source, folder, keys, unsigned=unsigned, allow_older=allow_older, progress=progress
+        )
+    text = f"{done.release.name} {format_version(done.release.version)}"
+    by = f"signed with key {done.release.key}" if done.release.key is not None else "unsigned"
+    if done.written:
+        _print(f"Published {text} as {done.path}: {len(done.release.files)} files, {_bytes(done.size)}, {by}.")
+    else:
+        _print(f"{text} is published in {folder} already, with the same content: there was nothing to do.")
+
+
 @release_app.command("list", epilog="Example: otalink release list releases")
 def release_list(
     folder: Annotated[
         Path | None, typer.Argument(metavar="[FOLDER]", help="The folder to look into, not the settings'.")
     ] = None,
     config: Config = Path(CONFIG_NAME),
+    keys: KeysFolder = None,
 ) -> None:
-    """List the releases in a folder, and say what is passed over."""
+    """List the releases in a folder, who signed them, and say what is passed over."""
+    from otalink_host.keys import for_boards, load_all
+
     folders = [folder] if folder is not None else sorted({account.folder for account in load_settings(config).accounts})
-    table = Table("NAME", "VERSION", "FORM", "FILES", "BYTES", "PUBLISHED", "FOLDER", box=None, pad_edge=False)
     notes: list[str] = []
+    try:
+        known = load_all(_keys_folder(config, keys))
+    except UserError as error:
+        # What is published can be told without them.
+        known = []
+        notes.append(f"no key is known: {error}")
+    names = {key.id: key.name for key in known}
+    columns = ("NAME", "VERSION", "FORM", "SIGNED", "FILES", "BYTES", "PUBLISHED", "FOLDER")
+    table = Table(*columns, box=None, pad_edge=False)
     for place in folders:
-        listing = repository.list_releases(place)
+        listing = repository.list_releases(place, for_boards(known))
         notes += listing.notes
         for release in listing.releases:
+            form = "release file" if release.is_file else "plain" if release.has_sums else "plain, without SHA256SUMS"
+            signed = "no" if release.key is None else f"{release.key} ({names.get(release.key, 'not known here')})"
             table.add_row(
                 release.name,
                 format_version(release.version),
-                "plain" if release.has_sums else "plain, without SHA256SUMS",
+                f"{form}, withdrawn" if release.withdrawn else form,
+                signed,
                 str(release.files),
                 f"{release.size:,}",
                 time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(release.when)),
                 str(release.folder),
             )
     if table.row_count:
-        console = _console()
-        if not console.is_terminal:
-            # In a file or a pipe there is no width that a folder's name must be cut to.
-            console.width = 10_000
-        console.print(table)
+        _print_table(table)
     else:
         _print(f"No release in {', '.join(str(place) for place in folders)}.")
     for note in notes:
         _print(note)
+
+
+@release_app.command(
+    "withdraw",
+    epilog="Example: otalink release withdraw thermostat 1.0.0.3; "
+    "otalink release withdraw thermostat_1.0.0.3.ota --undo",
+)
+def release_withdraw(
+    name: Annotated[str, typer.Argument(metavar="NAME|FILE", help="The application, or the release's file.")],
+    version: Annotated[str | None, typer.Argument(metavar="[VERSION]", help="The version, behind a NAME.")] = None,
+    folder: Annotated[
+        Path | None, typer.Option("--from", metavar="FOLDER", help="Withdraw it there, not in the settings' folder.")
+    ] = None,
+    undo: Annotated[bool, typer.Option("--undo", help="Put it back.")] = False,
+    config: Config = Path(CONFIG_NAME),
+) -> None:
+    """Take a release out of the boards' sight, or put it back."""
+    place = folder if folder is not None else folder_of(load_settings(config))
+    before, after = repository.withdraw(place, name, version, undo=undo)
+    _print(f"renamed {before} to {after.name}")
+    if undo:
+        _print(f"Put {after.name} back: boards see it again.")
+    else:
+        _print(
+            f"Withdrew {before.name}: boards that have it keep it, unless their policy is differs. --undo puts it back."
+        )
+
+
+@keys_app.command("new", epilog="Example: otalink keys new --name release --passphrase")
+def keys_new(
+    name: Annotated[str, typer.Option(help="What to call it.")] = "release",
+    passphrase: Annotated[
+        bool, typer.Option("--passphrase", help="Protect it with a passphrase, which is asked for.")
+    ] = False,
+    passphrase_fd: PassphraseFd = None,
+    config: Config = Path(CONFIG_NAME),
+    keys: KeysFolder = None,
+) -> None:
+    """Make a key that signs releases: RSA with 3,072 bits."""
+    from otalink_host.keys import PRIVATE, PUBLIC, create
+
+    folder = _keys_folder(config, keys)
+    secret = None
+    if passphrase or passphrase_fd is not None:
+        secret = _passphrase(folder / (name + PRIVATE), passphrase_fd, confirm=True)
+    key = create(folder, name, secret)
+    protection = "with a passphrase" if key.encrypted else "without a passphrase"
+    _print(f"Made {key.private}: the private key, {protection}. Keep it to yourself, and a copy in a safe place.")
+    _print(f"Made {folder / (name + PUBLIC)}: the public key, for whoever verifies releases.")
+    _print(f"Key {key.id}. Next: otalink keys export {name}   prints what boards need")
+
+
+@keys_app.command("list", epilog="Example: otalink keys list")
+def keys_list(config: Config = Path(CONFIG_NAME), keys: KeysFolder = None) -> None:
+    """List the keys."""
+    from otalink_host.keys import load_all
+
+    folder = _keys_folder(config, keys)
+    table = Table("NAME", "ID", "BITS", "PRIVATE KEY", box=None, pad_edge=False)
+    for key in load_all(folder):
+        private = "elsewhere" if key.private is None else "here, with a passphrase" if key.encrypted else "here"
+        table.add_row(key.name, key.id, str(key.bits), private)
+    if table.row_count:
+        _print_table(table)
+    else:
+        _print(f"No key in {folder}: make one with `otalink keys new`.")
+
+
+@keys_app.command("export", epilog="Example: otalink keys export release")
+def keys_export(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[KEY]...", help="Keys by name or file, not all of them.")
+    ] = None,
+    config: Config = Path(CONFIG_NAME),
+    keys: KeysFolder = None,
+) -> None:
+    """Print what goes into a board's /otalink.json: the public keys, one of which must have signed a release."""
+    known = _public_keys(config, keys, names)
+    if not known:
+        raise UserError(f"no key in {_keys_folder(config, keys)}: make one with `otalink keys new`")
+    print(json.dumps({"keys": known}, indent=2))
+
+
+def _keys_folder(config: Path, keys: Path | None, served: Path | None = None) -> Path:
+    """The keys folder, which is in no folder that boards get files from: those of the settings, and `served`."""
+    from otalink_host.keys import FOLDER_NAME, check_place
+
+    folder = keys if keys is not None else config.parent / FOLDER_NAME
+    places = [served] if served is not None else []
+    # A machine that builds releases needs keys, and no server's settings.
+    if config.exists() or config != Path(CONFIG_NAME):
+        places += [account.folder for account in load_settings(config).accounts]
+    check_place(folder, places)
+    return folder
+
+
+def _public_keys(
+    config: Path, keys: Path | None, names: list[str] | None, served: Path | None = None
+) -> dict[str, str]:
+    from otalink_host.keys import for_boards, load_all, load_public
+
+    folder = _keys_folder(config, keys, served)
+    return for_boards([load_public(folder, name) for name in names] if names else load_all(folder))
+
+
+def _only_key(folder: Path) -> str:
+    """The name of the one private key in `folder`."""
+    from otalink_host.keys import load_all
+
+    names = [key.name for key in load_all(folder) if key.private is not None]
+    if not names:
+        raise UserError(f"no key in {folder}: make one with `otalink keys new`, or build with --unsigned")
+    if len(names) > 1:
+        raise UserError(f"{folder} has several keys: say which with --key ({', '.join(names)})")
+    return names[0]
+
+
+def _passphrase(path: Path, descriptor: int | None, confirm: bool = False) -> bytes:
+    """The passphrase of the private key in `path`: from a descriptor, the environment, or whoever sits there."""
+    if descriptor is not None:
+        try:
+            with open(descriptor, "rb") as file:
+                text = file.readline().rstrip(b"\r\n").decode()
+        except (OSError, UnicodeError) as error:
+            raise UserError(f"file descriptor {descriptor} gives no passphrase ({error})") from None
+    elif PASSPHRASE_VARIABLE in os.environ:
+        text = os.environ[PASSPHRASE_VARIABLE]
+    elif sys.stdin.isatty():
+        text = typer.prompt(f"Passphrase of {path}", hide_input=True, confirmation_prompt=confirm, err=True)
+    else:
+        raise UserError(f"{path} needs a passphrase: give it by --passphrase-fd or in {PASSPHRASE_VARIABLE}")
+    if not text:
+        raise UserError(f"the passphrase of {path} is empty: give one")
+    return text.encode()
+
+
+def _bytecode(text: str) -> tuple[int, int]:
+    major, _, minor = text.partition(".")
+    if not (major.isdecimal() and minor.isdecimal() and len(text) < 8):
+        raise typer.BadParameter(f"{text}: give it as in 6.3", param_hint="--bytecode")
+    return int(major), int(minor)
 
 
 @app.command(epilog="Example: otalink flash /dev/ttyUSB0 my-application --name thermostat --version 1.0.0.1")
@@ -329,6 +619,14 @@ def _progress(what: str) -> Iterator[repository.Progress]:
 
 def _console() -> Console:
     return Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
+
+
+def _print_table(table: Table) -> None:
+    console = _console()
+    if not console.is_terminal:
+        # In a file or a pipe there is no width that a folder's name must be cut to.
+        console.width = 10_000
+    console.print(table)
 
 
 def _print(line: str) -> None:

@@ -1,4 +1,4 @@
-"""A folder of releases: publishing a plain folder into it, and listing what is there.
+"""A folder of releases: publishing a plain folder or a release file into it, listing and withdrawing what is there.
 
 A reader never sees half a file, and never a mixture that it could take for a release: every file arrives by a rename,
 the versioned one last, and SHA256SUMS says which contents belong together. A publish that was killed is completed by
@@ -6,10 +6,12 @@ running it again. The rules for names and paths are the board's (otalink.plain a
 """
 
 import contextlib
+import filecmp
 import hashlib
 import os
 import re
 import secrets
+import shutil
 import stat
 import sys
 import time
@@ -33,6 +35,7 @@ from otalink.plain import (
 )
 from otalink.plan import check_folders, hidden_by
 from otalink.version import check_name, format_version, parse_version
+from otalink_host import release_file
 from otalink_host.errors import UserError
 
 # Our own names in a release folder: hidden, so that no client takes them for files of a release.
@@ -41,6 +44,8 @@ LOCK_NAME = ".otalink-lock"
 # The files that a publish removes once the new release stands, and those that it adds: should it be killed, the next
 # one removes what then belongs to no release. SHA256SUMS cannot say that, for it is replaced in the middle.
 JOURNAL_NAME = ".otalink-journal"
+# What is withdrawn keeps its name behind this, out of the boards' sight, and can be put back.
+WITHDRAWN_PREFIX = ".withdrawn-"
 CHUNK = 1 << 20
 
 Progress = Callable[[int, int], None]
@@ -69,8 +74,21 @@ class Published:
 
 
 @dataclass(frozen=True)
+class PublishedFile:
+    """What `publish_file` did. `written` is False when the same release file was there already."""
+
+    release: release_file.ReleaseFile
+    path: Path
+    size: int
+    written: bool
+
+
+@dataclass(frozen=True)
 class Release:
-    """A release in a folder: `files` and `size` (bytes) count all of it, `when` is the versioned file's time."""
+    """A release in a folder: `files` and `size` (bytes) count all of it, `when` is the versioned file's time.
+
+    `versioned` is the versioned file of a plain folder, or the release file; `key` the id of the key that signed that.
+    """
 
     folder: Path
     name: str
@@ -80,6 +98,9 @@ class Release:
     size: int
     when: float
     has_sums: bool
+    is_file: bool = False
+    key: str | None = None
+    withdrawn: bool = False
 
 
 @dataclass
@@ -88,6 +109,15 @@ class Listing:
 
     releases: list[Release] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Collected:
+    """The files in a folder, by their path in it; `empty` folders; `skipped`, lines about what is left out."""
+
+    files: dict[str, Path] = field(default_factory=dict)
+    empty: list[str] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
 
 
 def publish(
@@ -107,8 +137,8 @@ def publish(
     """
     _check_places(source, folder)
     with _errors_in_one_line():
-        files, skipped = _collect(source)
-        name, versioned, number, files = _application(source, files, name, version)
+        collected = collect(source)
+        name, versioned, number, files = _application(source, collected.files, name, version)
         targets = {path: target_path(path, versioned) for path in files}
         _check_targets(targets)
         total = sum(file.stat().st_size for file in files.values())
@@ -116,7 +146,7 @@ def publish(
         digests = {path: _digest(file, meter) for path, file in files.items()}
         folder.mkdir(parents=True, exist_ok=True)
         with _locked(folder):
-            published = Published(name, number, folder, versioned, total, skipped=skipped)
+            published = Published(name, number, folder, versioned, total, skipped=collected.skipped)
             _Publisher(published, files, digests, meter).run(allow_older)
     published.notes += [
         f"{hidden_by(path)} hides {path} on the board: MicroPython imports the .py of two"
@@ -126,17 +156,84 @@ def publish(
     return published
 
 
-def list_releases(folder: Path) -> Listing:
-    """The releases in `folder` and in the folders right in it, which hold one application each."""
+def publish_file(
+    file: Path,
+    folder: Path,
+    keys: dict[str, str],
+    *,
+    unsigned: bool = False,
+    allow_older: bool = False,
+    progress: Progress | None = None,
+) -> PublishedFile:
+    """Publishes the release file `file` into `folder`, once it is verified as `release_file.verify` does.
+
+    Raises UserError when it is not whole and signed by one of `keys`, when the folder has that version already with
+    other content, and when it has a newer one, unless `allow_older`.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"{folder} is no folder: name the one that releases are published to")
+    with _errors_in_one_line():
+        _verify(file, keys, file.name, unsigned, progress)
+        folder.mkdir(parents=True, exist_ok=True)
+        with _locked(folder):
+            part = folder / f"{PART_PREFIX}{secrets.token_hex(8)}"
+            try:
+                with file.open("rb") as source, part.open("xb") as target:
+                    shutil.copyfileobj(source, target, CHUNK)
+                    target.flush()
+                    os.fsync(target.fileno())
+                # The copy is what counts: `file` may have changed since.
+                release = _verify(part, keys, file.name, unsigned)
+                place = _place(folder, release, part, allow_older)
+                if place is None:
+                    return PublishedFile(release, folder / file.name, part.stat().st_size, False)
+                _replace(part, place)
+                _sync_folders({folder})
+            finally:
+                part.unlink(missing_ok=True)
+    return PublishedFile(release, place, place.stat().st_size, True)
+
+
+def withdraw(folder: Path, name: str, version: str | None = None, *, undo: bool = False) -> tuple[Path, Path]:
+    """Takes a release out of the boards' sight, or back into it when `undo`: one rename, (from, to).
+
+    `name` is an application's, with its `version`, or the name of a release file or of a versioned file. Raises
+    UserError when there is no such release, or when putting it back would mix it with another.
+    """
+    if not folder.is_dir():
+        raise UserError(f"there is no folder {folder}: name the one that releases are published to")
+    with _errors_in_one_line(), _locked(folder):
+        prefix = WITHDRAWN_PREFIX if undo else ""
+        present = sorted(
+            entry.name[len(prefix) :]
+            for entry in os.scandir(folder)
+            if entry.is_file(follow_symlinks=False) and entry.name.startswith(prefix)
+        )
+        filename = _named(folder, present, name, version, "withdrawn" if undo else "published")
+        shown, hidden = folder / filename, folder / f"{WITHDRAWN_PREFIX}{filename}"
+        before, after = (hidden, shown) if undo else (shown, hidden)
+        if undo:
+            _check_return(folder, filename, hidden)
+        _replace(before, after)
+        _sync_folders({folder})
+    return before, after
+
+
+def list_releases(folder: Path, keys: dict[str, str] | None = None) -> Listing:
+    """The releases in `folder` and in the folders right in it, which hold one application each.
+
+    `keys` are the known ones, as in `/otalink.json`: a release file that one of them signed must be as it was then.
+    """
+    keys = keys or {}
     listing = Listing()
     if not folder.is_dir():
         raise UserError(f"there is no folder {folder}: name the one that releases are published to")
     with _errors_in_one_line():
-        _list_folder(folder, listing)
+        _list_folder(folder, listing, keys)
         taken = {path.split("/")[0] for path in _read_sums(folder) or {}}
         for entry in sorted(folder.iterdir()):
             if entry.is_dir() and not entry.name.startswith(".") and entry.name not in taken:
-                _list_folder(entry, listing)
+                _list_folder(entry, listing, keys)
     return listing
 
 
@@ -194,6 +291,7 @@ class _Publisher:
             name
             for name in self._present
             if name[0] != "." and name != SUMS and name not in self._files and name not in removals
+            if not name.endswith(".ota")
         ]
         self._result.notes += [f"{name} is in the folder, but not part of this release" for name in sorted(strays)]
 
@@ -357,17 +455,25 @@ def _check_places(source: Path, folder: Path) -> None:
         raise UserError(f"one of {source} and {folder} lies inside of the other: keep them apart")
 
 
-def _collect(source: Path) -> tuple[dict[str, Path], list[str]]:
-    """The files of the release in `source` by their path in it, and lines about what is left out."""
-    files: dict[str, Path] = {}
-    skipped: list[str] = []
+def collect(source: Path, ignored: Callable[[str], bool] | None = None) -> Collected:
+    """The files of a release in the folder `source`. `ignored` says of a path (a folder's ends in /) to leave it out.
+
+    Raises UserError for links that lead out, and for what no release may name.
+    """
+    found = Collected()
+    files, skipped = found.files, found.skipped
     root = source.resolve()
     for place, folders, names in os.walk(source, onerror=_raise):
         here = Path(place)
+        if not folders and not names and here != source:
+            found.empty.append(here.relative_to(source).as_posix())
         for name in sorted(folders):
             path = (here / name).relative_to(source).as_posix()
             if name == "__pycache__" or name.startswith("."):
                 skipped.append(f"skipped {path}/")
+                folders.remove(name)
+            elif ignored is not None and ignored(f"{path}/"):
+                skipped.append(f"skipped {path}/ (ignored)")
                 folders.remove(name)
             elif (here / name).is_symlink():
                 raise UserError(f"{here / name} is a link to a folder: put the folder itself there")
@@ -379,6 +485,9 @@ def _collect(source: Path) -> tuple[dict[str, Path], list[str]]:
             if why is not None:
                 skipped.append(f"skipped {path}{why}")
                 continue
+            if ignored is not None and ignored(path):
+                skipped.append(f"skipped {path} (ignored)")
+                continue
             if not file.resolve().is_relative_to(root):
                 raise UserError(f"{file} is a link that leads out of {source}: put the file itself there")
             if not file.exists() or not stat.S_ISREG(file.stat().st_mode):
@@ -388,7 +497,7 @@ def _collect(source: Path) -> tuple[dict[str, Path], list[str]]:
             except ValueError as error:
                 raise UserError(f"{source}: no release may hold this: {error}") from None
             files[path] = file
-    return files, skipped
+    return found
 
 
 def _why_skipped(name: str, path: str) -> str | None:
@@ -506,11 +615,135 @@ def _check_targets(targets: dict[str, str]) -> None:
     check_folders(dict.fromkeys(sorted(seen)))
 
 
-def _list_folder(folder: Path, listing: Listing) -> None:
+def _verify(
+    path: Path, keys: dict[str, str], filename: str, unsigned: bool, progress: Progress | None = None
+) -> release_file.ReleaseFile:
+    try:
+        return release_file.verify(path, keys, filename=filename, unsigned=unsigned, progress=progress)
+    except OtaError as error:
+        raise UserError(f"{filename}: {error}") from None
+
+
+def _place(folder: Path, release: release_file.ReleaseFile, part: Path, allow_older: bool) -> Path | None:
+    """Where the release file `part` goes in `folder`; None when it is there already."""
+    present = [entry.name for entry in os.scandir(folder) if entry.is_file()]
+    text = f"{release.name} {format_version(release.version)}"
+    other = other_application([name for name in present if name[0] != "."], release.name)
+    if other is not None:
+        raise UserError(f"{folder} holds another application, {other}: give each a folder of its own")
+    newest = release.version
+    for name in present:
+        hidden = name.startswith(WITHDRAWN_PREFIX)
+        parsed = _parse(name.removeprefix(WITHDRAWN_PREFIX))
+        if parsed is None or parsed[0] != release.name:
+            continue
+        version, extension = parsed[1:]
+        if extension == release_file.EXTENSION and version == release.version:
+            if not filecmp.cmp(part, folder / name, shallow=False):
+                was = "was withdrawn" if hidden else "is published already"
+                raise UserError(
+                    f"{text} {was}, with other content: give the new one a higher version "
+                    f"(boards that have {format_version(version)} would never fetch it)"
+                )
+            if not hidden:
+                return None
+            filename = name.removeprefix(WITHDRAWN_PREFIX)
+            raise UserError(f"{text} was withdrawn: put it back with `otalink release withdraw {filename} --undo`")
+        if not hidden and version > newest:
+            newest = version
+    if newest != release.version and not allow_older:
+        raise UserError(
+            f"{text} is older than {format_version(newest)}, which {folder} offers: boards take the newest; give it a "
+            f"higher version, or publish it with --allow-older and withdraw the newer one"
+        )
+    return folder / str(format_release_name(release.name, release.version, release_file.EXTENSION))
+
+
+def _parse(filename: str) -> tuple[str, Version, str] | None:
+    """A release's name taken apart: a release file, or the versioned file of a plain folder. None for other names."""
+    try:
+        name, version, extension = parse_release_name(filename)
+    except ValueError:
+        return None
+    application = application_of(filename)
+    is_release = extension == release_file.EXTENSION or (application is not None and application[1])
+    return (name, version, extension) if is_release else None
+
+
+def _named(folder: Path, present: list[str], name: str, version: str | None, state: str) -> str:
+    """The one release among `present` that `name` and `version` mean."""
+    if version is None:
+        if _parse(name) is None:
+            raise UserError(f"{name} is no release's name: give NAME VERSION, or a name like thermostat_1.0.0.3.ota")
+        found = [filename for filename in present if filename == name]
+        text = name
+    else:
+        wanted = _ask(parse_version, version)
+        found = [filename for filename in present if (_parse(filename) or ())[:2] == (name, wanted)]
+        text = f"{name} {format_version(wanted)}"
+    if not found:
+        raise UserError(f"{text} is not {state} in {folder}: `otalink release list` shows what is")
+    if len(found) > 1:
+        raise UserError(f"{text} is {state} as {found[0]} and as {found[1]}: name one of them")
+    return found[0]
+
+
+def _check_return(folder: Path, filename: str, hidden: Path) -> None:
+    """Refuses to put a release back over another, or a versioned file among another release's files."""
+    if os.path.lexists(folder / filename):
+        raise UserError(f"{folder / filename} is there again: nothing was put back")
+    if filename.endswith(f".{release_file.EXTENSION}"):
+        return
+    sums = _read_sums(folder)
+    if sums is not None and sums.get(filename) != _digest(hidden):
+        raise UserError(f"{folder} holds another release's files now: publish {filename} again instead")
+
+
+def _list_files(folder: Path, listing: Listing, keys: dict[str, str]) -> None:
+    """The release files in `folder`, those that are withdrawn too."""
+    for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
+        filename = entry.name.removeprefix(WITHDRAWN_PREFIX)
+        if not entry.is_file() or filename.startswith(".") or not filename.endswith(f".{release_file.EXTENSION}"):
+            continue
+        path = folder / entry.name
+        try:
+            release = release_file.read_header(path, keys, filename=filename)
+        except OtaError as error:
+            listing.notes.append(f"passed over {path}: {error}")
+            continue
+        if path.stat().st_size != release.length + release.stored:
+            listing.notes.append(f"passed over {path}: it has not the length that its header says")
+            continue
+        listing.releases.append(
+            Release(
+                folder=folder,
+                name=release.name,
+                version=release.version,
+                versioned=filename,
+                files=len(release.files),
+                size=path.stat().st_size,
+                when=path.stat().st_mtime,
+                has_sums=True,
+                is_file=True,
+                key=release.key,
+                withdrawn=entry.name != filename,
+            )
+        )
+
+
+def _list_withdrawn(folder: Path, listing: Listing) -> None:
+    for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
+        filename = entry.name.removeprefix(WITHDRAWN_PREFIX)
+        parsed = _parse(filename)
+        if filename == entry.name or parsed is None or parsed[2] == release_file.EXTENSION:
+            continue
+        listing.notes.append(f"{folder}: {filename} is withdrawn: `otalink release withdraw {filename} --undo`")
+
+
+def _list_folder(folder: Path, listing: Listing, keys: dict[str, str]) -> None:
+    _list_files(folder, listing, keys)
+    _list_withdrawn(folder, listing)
     names = sorted(entry.name for entry in os.scandir(folder) if entry.is_file())
-    listing.notes += [
-        f"passed over {folder / name}: only plain folders are read so far" for name in names if name.endswith(".ota")
-    ]
     for application in sorted(_applications(names)):
         try:
             versioned, version, notes = select(names, application)
@@ -524,6 +757,7 @@ def _list_folder(folder: Path, listing: Listing) -> None:
             f"{folder}: passed over {name}: {versioned} is newer"
             for name in names
             if name.startswith(f"{application}_") and name != versioned and not any(name in note for note in notes)
+            if not name.endswith(".ota")
         ]
         _list_release(folder, names, application, versioned, version, listing)
 

@@ -312,8 +312,10 @@ def test_list_shows_what_is_published(run, here: Path) -> None:
     status, out, error = run("release", "list")
     assert (status, error) == (0, "")
     head, row, note = out.splitlines()
-    assert head.split() == ["NAME", "VERSION", "FORM", "FILES", "BYTES", "PUBLISHED", "FOLDER"]
-    assert re.fullmatch(r"thermostat +1\.0\.0\.2 +plain +2 +24 +\d{4}-\d\d-\d\d \d\d:\d\d:\d\d +releases", row.rstrip())
+    assert head.split() == ["NAME", "VERSION", "FORM", "SIGNED", "FILES", "BYTES", "PUBLISHED", "FOLDER"]
+    assert re.fullmatch(
+        r"thermostat +1\.0\.0\.2 +plain +no +2 +24 +\d{4}-\d\d-\d\d \d\d:\d\d:\d\d +releases", row.rstrip()
+    )
     assert "passed over thermostat_x.py" in note
 
 
@@ -330,7 +332,21 @@ def test_list_is_not_cut_in_a_pipe(run, here: Path) -> None:
 
 # --- help and usage
 
-COMMANDS = [("init",), ("serve",), ("release", "publish"), ("release", "list"), ("flash",), ("vboard",), ("demo",)]
+COMMANDS = [
+    ("init",),
+    ("serve",),
+    ("release", "build"),
+    ("release", "verify"),
+    ("release", "publish"),
+    ("release", "list"),
+    ("release", "withdraw"),
+    ("keys", "new"),
+    ("keys", "list"),
+    ("keys", "export"),
+    ("flash",),
+    ("vboard",),
+    ("demo",),
+]
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import otalink.admission
+import otalink.boot_rule
 import otalink.chunks
 import otalink.errors
 import otalink.ftp_facts
@@ -151,6 +152,7 @@ def test_the_highest_version_is_chosen(found: set[tuple[int, ...]]) -> None:
 COMPUTING = {"binascii", "hashlib", "io"}
 PURE = [
     otalink.admission,
+    otalink.boot_rule,
     otalink.chunks,
     otalink.errors,
     otalink.ftp_facts,
