@@ -8,6 +8,7 @@ until its SHA-256 has been seen.
 from otalink.errors import FolderChangedError, InstallError
 from otalink.files import kind_of, make_folder, remove_staged, rename, size_of
 from otalink.install import Installation
+from otalink.journal import check_idle
 from otalink.paths import INCOMING, NEW_SUFFIX, parents
 from otalink.release import Header
 from otalink.staging import on_flash
@@ -19,6 +20,7 @@ async def compare(job):
     Raises FolderChangedError when the header is not there any more, ReleaseError and InstallError.
     """
     root = job.root + "/"
+    check_idle(root)
     flash = Installation(job.buffer, job.root)
     new = INCOMING + NEW_SUFFIX
     if await flash.digest(new) != job.release.mark:

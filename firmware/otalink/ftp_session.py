@@ -33,6 +33,8 @@ from otalink.phase import call, run, start
 _CONNECT_MS = const(5)
 # How long the watch task sleeps at the most: how late it can notice a deadline.
 _WATCH_MS = const(100)
+# How long the reply to a transfer that was cut short on purpose is waited for.
+_LAST_WORD_MS = const(2000)
 # A transfer that never waits for the network must still let the application run: at the least this often.
 _YIELD_MS = const(10)
 
@@ -322,12 +324,22 @@ class FtpSession:
         self._data = None
 
     async def _stop_data(self, final):
-        # The data is cut short on purpose. Servers say so in one reply each, with a code of their own.
+        # The data is cut short on purpose. Servers say so in one reply, each with a code of its own; without it the
+        # session is worth nothing any more, but what came is.
         self._data.close()
         self._data = None
-        self._arm(self._timeout_ms)
-        while final is None or final[0] < 200:
-            final = await self._reply()
+        self._arm(min(self._timeout_ms, _LAST_WORD_MS))
+        try:
+            while final is None or final[0] < 200:
+                final = await self._reply()
+            return
+        except OtaError:
+            pass
+        except asyncio.CancelledError:
+            if self._stopped is None:
+                raise
+        self._control.close()
+        self._control = self._stream = None
 
     async def _receive(self, line, buffer, sink, skip, promised):
         # Moves the data into `sink`, but for the first `skip` bytes. Gives the bytes that came, those included, and

@@ -64,7 +64,8 @@ def _choose(filenames, name, keys):
             raise ReleaseError(line)
         messages.append(f"passed over: {line}")
     elif newer or version is None:
-        return (*select(filenames, name), False)
+        versioned, version, messages = select(filenames, name)
+        return versioned, version, messages, False
     return versioned, version, messages, True
 
 

@@ -227,7 +227,9 @@ def update(release):
             installation.unstage(path)
         elif not run(installation.take_staged(path, digest)):
             wanted.append(path)
-    check_space("/", sum(len(path) + 100 for path in release.files), [(path, len(release.files[path])) for path in wanted])
+    check_space(
+        "/", sum(len(path) + 100 for path in release.files), [(path, len(release.files[path])) for path in wanted]
+    )
     installation.record("app", release.version, files)
     for path, digest, size in files:
         if path in wanted:
