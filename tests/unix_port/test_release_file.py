@@ -379,9 +379,8 @@ def test_a_server_that_ignores_rest_is_found_out_and_read_from_the_start(board, 
     data = path.read_bytes()
 
     def retr(session, argument):
-        with session.begin() as connection:
-            with contextlib.suppress(OSError):
-                connection.sendall(data)
+        with session.begin() as connection, contextlib.suppress(OSError):
+            connection.sendall(data)
         session.rest = 0
         session.say("226 done")
 
