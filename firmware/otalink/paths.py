@@ -9,6 +9,10 @@ INSTALLED = STATE_FOLDER + "/installed"
 INCOMING = STATE_FOLDER + "/incoming"
 # The plan of an update until it is committed; from then on its name is the state.
 PLAN = STATE_FOLDER + "/plan" + NEW_SUFFIX
+# The form of the plans that are written: a guard of the same or a newer one carries them out.
+PLAN_FORMAT = 1
+# The boot guard, never missing, so replaced by copy; in this order, behind all other files.
+GUARD = ("boot.py", "otaswap.py", "otaguard.py")
 # Bounds what a hostile header can make a board hold. littlefs allows 255 bytes a name, and a suffix is added.
 PATH_MAX = 240
 

@@ -16,8 +16,8 @@ import sys
 # What phases import. Whatever is not named here stays once it is there.
 _PARTS = (
     "apply board boot_rule check commit config download fetch files fingerprint folder forget ftp ftp_errors ftp_facts "
-    "ftp_listing ftp_login ftp_reply ftp_session ftp_store install journal offer paths plain plan prepare recovery "
-    "release retry sizes space staging trial version"
+    "ftp_listing ftp_login ftp_reply ftp_session ftp_store install journal offer paths plain plan prepare ready "
+    "recovery release retry sizes space staging trial version"
 )
 
 
