@@ -7,7 +7,7 @@ async def check(job, installed):
     """The offer.Release that the policy wants installed, or None. Raises OtaError."""
     failed = await run("journal.failed", job.root + "/")
     await run("ftp_session ftp_login.begin", job)
-    listing = await run("ftp_session ftp_listing folder.listing", job)
+    listing = await run("ftp_session ftp_listing listing.listing", job)
     release = None
     try:
         found, messages = await run("plain offer.decide", job.config, installed, listing)
@@ -17,9 +17,9 @@ async def check(job, installed):
             release = found
     finally:
         if release is None:
-            await run("ftp_session ftp_listing folder.leave", job)
+            await run("ftp_session ftp_listing listing.leave", job)
     job.say(*messages)
     if release is not None:
-        sums, told, release.mark = await run("ftp_session ftp_listing folder.read", job, listing, release.versioned)
+        sums, told, release.mark = await run("ftp_session folder.read", job, listing, release)
         job.say(*await run("plain offer.place", release, listing, sums, told))
     return release

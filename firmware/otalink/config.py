@@ -15,7 +15,7 @@ _NUMBERS = {
     "start_delay": (5, 0, 86400),  # seconds between the download and its application (note 18)
     "trial_deadline": (600, 0, 86400),  # seconds in which a new release must be confirmed; then the board restarts
     "confirm_after": (60, 0, 86400),  # seconds that a new release must have run, at least, to be confirmed
-    "buffer": (4096, 512, 65536),  # bytes
+    "buffer": (None, 512, 65536),  # bytes; None: as the heap allows, see updater.py
     "timeout": (10, 0.1, 600),  # seconds: connection, banner, each reply
     "stall": (30, 0.1, 3600),  # seconds without a byte of data
     "attempts": (5, 1, 100),  # tries without progress before a download is given up until the next check
@@ -37,8 +37,8 @@ _INTEGERS = ("port", "trial_deadline", "buffer", "attempts")
 class Config:
     """Settings as attributes, named as the keys of `/otalink.json`. It has no methods: see phase.py.
 
-    `server` has those that an FTP client takes. `unknown` lists keys that this version of otalink does not know: a
-    newer one may have written them.
+    `server` has those that an FTP client takes, `keys` the public keys of releases, base64 text by key id. `unknown`
+    lists keys that this version of otalink does not know: a newer one may have written them.
     """
 
 
@@ -47,11 +47,12 @@ def configure(values: object) -> Config:
     config = Config()
     if not isinstance(values, dict):
         raise ValueError('the settings must be a JSON object, as in {"name": "thermostat"}')
-    config.unknown = sorted(key for key in values if key not in _NUMBERS and key not in _TEXTS)
+    config.unknown = sorted(key for key in values if key not in _NUMBERS and key not in _TEXTS and key != "keys")
     for key, (default, smallest, largest) in _NUMBERS.items():
         value = values.get(key, default)
         kind = (int,) if key in _INTEGERS else (int, float)
-        if not isinstance(value, kind) or isinstance(value, bool) or not smallest <= value <= largest:
+        is_number = isinstance(value, kind) and not isinstance(value, bool)
+        if value is not default and not (is_number and smallest <= value <= largest):
             raise ValueError(f"{key} must be a number from {smallest} to {largest}, not {value!r}")
         setattr(config, key, value)
     for key, default in _TEXTS.items():
@@ -70,6 +71,12 @@ def configure(values: object) -> Config:
         raise ValueError(f"restart must be reset, soft or none, not {config.restart!r}")
     if 0 < config.trial_deadline <= config.confirm_after:
         raise ValueError(f"confirm_after must be below trial_deadline, which is {config.trial_deadline}")
+    config.keys = values.get("keys", {})
+    if not isinstance(config.keys, dict):
+        raise ValueError('keys must be an object, as in {"5f0c93d1a6b27e84": "MODULUS"}')
+    for identity, modulus in config.keys.items():
+        if len(identity) != 16 or identity.strip("0123456789abcdef") or not isinstance(modulus, str):
+            raise ValueError(f"keys: {identity[:40]!r} is no key: put what `otalink keys export` prints")
     config.server = config.host, config.port, config.user, config.password, config.timeout, config.stall
     return config
 

@@ -1,6 +1,6 @@
 """The download of a release, phase by phase: compare, log in, stream, look again, verify and record."""
 
-from otalink.errors import FolderChangedError, InstallError, ReleaseError
+from otalink.errors import InstallError, ReleaseError, TransferError
 from otalink.phase import run
 
 
@@ -13,7 +13,8 @@ async def fetch(job):
     job.is_ready = False
     job.staged = []
     job.wanted = None
-    job.done = job.received = 0
+    job.done = job.received = job.at = job.failures = 0
+    job.partial = None, 0
     job.percent = -1
     try:
         job.wanted = await run("release install prepare.compare", job)
@@ -24,9 +25,8 @@ async def fetch(job):
             await run("ftp_session ftp_listing sizes.ask", job)
             await run("space.check", job)
         job.total = sum(file[3] or file[5] or 0 for file in job.wanted)
-        await run("ftp_session staging download.download", job)
-        if await run("ftp_session ftp_listing fingerprint.look", job) != release.mark:
-            raise FolderChangedError("the folder on the server changed during the download")
+        await _download(job)
+        await run("ftp_session ftp_listing look.refuse_change", job, False)
         await run("release install prepare.finish", job)
     except (ReleaseError, InstallError):
         await run("release install prepare.discard", job)
@@ -39,3 +39,18 @@ async def fetch(job):
         job.progress(job.total, job.total)
     job.is_ready = True
     job.say(f"downloaded {job.received} bytes: {len(job.staged)} of {len(release.files)} files differ")
+
+
+async def _download(job):
+    error = None
+    while True:
+        received = job.received
+        try:
+            if error is not None:
+                await run("ftp_session ftp_login.begin", job)
+                # What is here may be a part of a file that was replaced.
+                await run("ftp_session ftp_listing look.refuse_change", job)
+            return await run("ftp_session staging download.download", job)
+        except (TransferError, ReleaseError) as failure:
+            error = failure
+        await run("retry.wait", job, error, job.received > received)

@@ -8,7 +8,6 @@ import hashlib
 from micropython import const
 
 from otalink.errors import FtpError, ReleaseError
-from otalink.ftp_listing import FtpListing
 from otalink.ftp_reply import text_of
 
 # Some 400 files: more than that, no board can hold in its head.
@@ -16,22 +15,12 @@ _SUMS_MAX = const(32768)
 _SUMS = "SHA256SUMS"
 
 
-async def look(job, stay=False):
-    """The fingerprint of the folder now. Says goodbye unless it is to `stay`."""
-    async with FtpListing(*job.config.server) as client:
-        client.resume(job.link)
-        mark, _ = await fingerprint(client, job, None, job.release.versioned)
-        if stay:
-            client.suspend(job.link)
-        return mark
-
-
-async def fingerprint(client, job, listing, versioned, take=None, tell=None):
+async def fingerprint(client, job, listing, versioned, take=None, tell=None, size=None):
     """Gives a digest of all that matters, and whether there is a SHA256SUMS.
 
     `listing` is what `folder.listing` gave; None: the server is asked. `take` gets SHA256SUMS, piece by piece. Where
     there is none and the server tells only names, `tell` gets (filename, size) for each; size is "" where it was
-    refused.
+    refused. `size` is that of SHA256SUMS in bytes, as far as it is known.
     """
     # Where SHA256SUMS says what the files are, only its content and the application's versions count.
     by_name, by_row = hashlib.sha256(), hashlib.sha256()
@@ -81,7 +70,7 @@ async def fingerprint(client, job, listing, versioned, take=None, tell=None):
             if take is not None:
                 take(view)
 
-        await client.retrieve(_SUMS, job.buffer, sink)
+        await client.retrieve(_SUMS, job.buffer, sink, 0, size)
         return by_name.digest(), True
     for filename in filenames:
         size = modify = None

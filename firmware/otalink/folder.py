@@ -1,38 +1,24 @@
-"""A plain folder on a server (note 18's form of a release), as it comes: listing, SHA256SUMS, fingerprint.
-
-It knows no rule about releases but which names cannot matter; `offer.py` makes sense of what it brings. In the list
-`job.link` a session goes from phase to phase, see `FtpSession.suspend`.
-"""
+"""What a plain folder says about its files, as it comes: SHA256SUMS, fingerprint; `offer.py` makes sense of it."""
 
 from otalink.errors import FtpError, ProtocolError, ReleaseError
 from otalink.fingerprint import fingerprint
-from otalink.ftp_listing import FtpListing
 from otalink.ftp_reply import LineSplitter
 
 _SUMS = "SHA256SUMS"
 
 
-async def listing(job):
-    """Lists the folder: gives (command, lines), those of MLSD, or of NLST where there is no MLSD."""
-    async with FtpListing(*job.config.server) as client:
-        client.resume(job.link)
-        try:
-            found = "MLSD", await client.rows("MLSD")
-        except FtpError as error:
-            if not 500 <= error.code <= 504:
-                raise
-            found = "NLST", await client.rows("NLST")
-        client.suspend(job.link)
-        return found
-
-
-async def read(job, listing, versioned):
-    """Reads what there is about the files of the release whose versioned file is `versioned`, and says goodbye.
+async def read(job, listing, release):
+    """Reads what there is about the files of the offer.Release, and says goodbye.
 
     Gives (sums, files, mark): the lines of SHA256SUMS, None where there is none; (filename, size, is a folder) of each
     file where the server tells only names and there is no SHA256SUMS; and the fingerprint, which `look` gives too.
     """
-    async with FtpListing(*job.config.server) as client:
+    # Where the listing says how long SHA256SUMS is, nothing needs to be asked for.
+    if release.sums_size is None:
+        from otalink.ftp_listing import FtpListing as Client
+    else:
+        from otalink.ftp_session import FtpSession as Client
+    async with Client(*job.config.server) as client:
         client.resume(job.link)
         sums = []
         files = []
@@ -46,18 +32,14 @@ async def read(job, listing, versioned):
             except ProtocolError:
                 raise ReleaseError(f"{_SUMS} is no list of files: it has a line without end")
 
-        mark, has_sums = await fingerprint(client, job, listing, versioned, take, files.append)
+        mark, has_sums = await fingerprint(
+            client, job, listing, release.versioned, take, files.append, release.sums_size
+        )
         sums.append(splitter.end() or b"")
         for number, (filename, size) in enumerate(files):
             is_folder = type(size) is not int and await _is_folder(client, filename, size)
             files[number] = filename, size, is_folder
         return sums if has_sums else None, files, mark
-
-
-async def leave(job):
-    """Says goodbye."""
-    async with FtpListing(*job.config.server) as client:
-        client.resume(job.link)
 
 
 async def _is_folder(client, filename, size):

@@ -6,11 +6,18 @@ from otalink.ftp_session import FtpSession, connect_socket
 
 
 async def begin(job):
-    """Logs in, enters the folder and leaves the session in `job.link`, see FtpSession.suspend."""
+    """Logs in, enters the folder and leaves the session in `job.link`, see FtpSession.suspend.
+
+    What a session that was there before has learned of the server is kept.
+    """
     async with FtpSession(*job.config.server) as session:
+        if job.link:
+            session.resume(job.link)
         session.folder = job.config.folder
-        await session.connect()
-        session.suspend(job.link)
+        try:
+            await session.connect()
+        finally:
+            session.suspend(job.link)
 
 
 async def log_in(session):

@@ -25,9 +25,7 @@ class LineSplitter:
         if max(map(len, lines)) > self._limit:
             raise ProtocolError(f"the server sent a line of over {self._limit} bytes")
         self._rest = lines.pop()
-        for i in range(len(lines)):
-            lines[i] = lines[i].rstrip(b"\r")
-        return lines
+        return [line.rstrip(b"\r") for line in lines]
 
     def end(self) -> bytes | None:
         """The last line, when the stream ended without a line end behind it; else None."""
@@ -104,9 +102,7 @@ def parse_epsv(text: str) -> int:
     inner = text[text.find("(") + 1 :]
     # The separator may be any character; an address before the port is left out, as in parse_pasv.
     parts = inner.split(inner[0]) if inner else []
-    if len(parts) < 5:
-        raise ProtocolError(f"the server's answer to EPSV holds no port: {text[:80]!r}")
-    return _port(parts[3], text)
+    return _port(parts[3] if len(parts) > 4 else "", text)
 
 
 def parse_pasv(text: str) -> int:
@@ -115,20 +111,16 @@ def parse_pasv(text: str) -> int:
     The address in it is left out on purpose: it may be 0.0.0.0, a private one behind a router, or a third party's;
     data connections go to the control connection's peer. Raises ProtocolError.
     """
-    digits = bytearray(text.encode())
-    for i in range(len(digits)):
-        if digits[i] not in b"0123456789,":
-            digits[i] = 32
-    for piece in digits.decode().split():
+    for piece in "".join([c if c in "0123456789," else " " for c in text]).split():
         fields = piece.strip(",").split(",")
         if len(fields) == 6 and all(is_number(field, 3) and int(field) < 256 for field in fields):
             return _port(str(int(fields[4]) * 256 + int(fields[5])), text)
-    raise ProtocolError(f"the server's answer to PASV holds no port: {text[:80]!r}")
+    return _port("", text)
 
 
 def _port(digits: str, text: str) -> int:
     if not is_number(digits, 5) or not 0 < int(digits) < 65536:
-        raise ProtocolError(f"the server names an impossible port: {text[:80]!r}")
+        raise ProtocolError(f"the server names no port for the data: {text[:80]!r}")
     return int(digits)
 
 

@@ -10,7 +10,8 @@ Rules that it keeps:
 - After anything unexpected the session is dropped, and the next command logs in anew.
 - Data may take its time, but not stall.
 - Data connections go to the address of the control connection, whatever the server says.
-- Moving data allocates nothing: one buffer of the caller's, filled in place and handed to a callable.
+- Moving data allocates nothing: one buffer of the caller's, filled in place and handed to a callable. A socket is read
+  by itself first, and through asyncio's stream when it has to be waited for, which allocates.
 
 `connect_socket` makes every socket, and `_take` alone takes up a control connection's: that is where TLS takes hold in
 mid-stream.
@@ -28,8 +29,8 @@ from otalink.errors import FtpError, OtaError, ProtocolError, TransferError
 from otalink.ftp_reply import ReplyParser, check_argument, parse_epsv, parse_pasv
 from otalink.phase import call, run, start
 
-# How often a full connection is tried again.
-_FULL_MS = const(5)
+# How often a connection that is being made is looked at.
+_CONNECT_MS = const(5)
 # How long the watch task sleeps at the most: how late it can notice a deadline.
 _WATCH_MS = const(100)
 # A transfer that never waits for the network must still let the application run: at the least this often.
@@ -58,8 +59,8 @@ class FtpSession:
         self._password = password
         self._timeout_ms = int(timeout * 1000)
         self._stall_ms = int(stall * 1000)
-        # The control connection: its socket, the address that it goes to, and the replies that came over it.
-        self._control = self._address = self._replies = None
+        # The control connection: its socket and stream, the address that it goes to, the replies that came over it.
+        self._control = self._stream = self._address = self._replies = None
         self._data = None
         # The addresses that the name has; the one that answered, from then on.
         self._addresses = None
@@ -82,16 +83,17 @@ class FtpSession:
     async def __aexit__(self, *exception):
         await self.quit()
 
-    async def connect(self):
-        """Connects and logs in, unless that has been done."""
-        await self._run(asyncio.sleep_ms, 0)
+    def connect(self):
+        """Connects and logs in, unless that has been done. Await it."""
+        return self._run(asyncio.sleep_ms, 0)
 
     async def retrieve(self, path, buffer, sink, offset=0, size=None):
         """Fetches a file from byte `offset` on: `sink(view)` takes it piece by piece. Returns the bytes it took.
 
         `buffer` is the caller's bytearray; a view of it is good only while `sink` runs. `sink` is no coroutine, and
-        what it raises ends the transfer. `size` is the length that the file must have, in bytes; None: it is not known
-        (an FtpClient asks for it).
+        what it raises ends the transfer. When it returns True it has all that it wants: the transfer stops there, and
+        nothing is promised about the rest. `size` is the length that the file must have, in bytes; None: it is not
+        known (an FtpClient asks for it).
         A server without REST is read from the start, and what comes before `offset` is dropped.
         ResumeError: the file is now shorter than `offset`, or the server ignored REST, so that `sink` took the wrong
         bytes: start this file over.
@@ -125,7 +127,7 @@ class FtpSession:
             self._data = None
         if self._control is not None:
             self._control.close()
-            self._control = None
+            self._control = self._stream = None
 
     def suspend(self, link):
         """Puts the session into the list `link`, for `resume`: so it goes to another object, as data alone.
@@ -135,7 +137,7 @@ class FtpSession:
         if self._control is not None and not self._replies.is_idle():
             self.close()
         link[:] = self._control, self._address, self._addresses, self.folder, self._has_epsv, self._has_rest
-        self._control = None
+        self._control = self._stream = None
 
     def resume(self, link):
         """Takes the session out of `link`."""
@@ -222,6 +224,7 @@ class FtpSession:
 
     def _take(self, control, address):
         self._control = control
+        self._stream = asyncio.StreamReader(control)
         self._address = address
         self._replies = ReplyParser()
 
@@ -229,13 +232,9 @@ class FtpSession:
         # Sends a command; gives its reply as (code, text). The first digit must be among `good`.
         self._arm(self._timeout_ms)
         self._check_in_step()
-        data = (line + "\r\n").encode()
         try:
-            while data:
-                n = self._control.write(data)
-                data = data[n or 0 :]
-                if data:
-                    await asyncio.sleep_ms(_FULL_MS)
+            self._stream.write((line + "\r\n").encode())
+            await self._stream.drain()
         except OSError as error:
             raise self._failure("broken", error)
         code, text = await self._reply()
@@ -268,10 +267,7 @@ class FtpSession:
                 self._epsv_asked = False
                 return reply
             try:
-                n = self._control.readinto(buffer)
-                if n is None:
-                    await readable(self._control)
-                    continue
+                n = await self._stream.readinto(buffer)
             except OSError as error:
                 raise self._failure("broken", error)
             self._hear(buffer, n)
@@ -325,34 +321,44 @@ class FtpSession:
             raise self._refusal(line, *final)
         self._data = None
 
+    async def _stop_data(self, final):
+        # The data is cut short on purpose. Servers say so in one reply each, with a code of their own.
+        self._data.close()
+        self._data = None
+        self._arm(self._timeout_ms)
+        while final is None or final[0] < 200:
+            final = await self._reply()
+
     async def _receive(self, line, buffer, sink, skip, promised):
-        # Moves the data into `sink`, but for the first `skip` bytes. Gives the bytes that came, the skipped included.
+        # Moves the data into `sink`, but for the first `skip` bytes. Gives the bytes that came, those included, and
+        # whether `sink` stopped it.
         data = self._data
+        stream = asyncio.StreamReader(data)
         view = memoryview(buffer)
         size = len(buffer)
         got = 0
         yielded = ticks_ms()
-        self._arm(self._stall_ms)
+        # Armed right before each wait: a slow sink counts as no stall.
         while True:
             try:
                 n = data.readinto(buffer)
                 if n is None:
-                    await readable(data)
+                    self._arm(self._stall_ms)
+                    n = await stream.readinto(buffer)
                     yielded = ticks_ms()
-                    continue
+                    if n is None:
+                        continue
             except OSError as error:
                 raise await run("ftp_errors.broken_data", self, line, error)
-            if n == 0:
-                return got
-            if promised is not None and got + n > promised:
-                return got + n
+            if n == 0 or (promised is not None and got + n > promised):
+                return got + n, False
             if skip < got + n:
                 start = max(0, skip - got)
-                sink(buffer if start == 0 and n == size else view[start:n])
+                if sink(buffer if start == 0 and n == size else view[start:n]) is True:
+                    return got + n, True
             got += n
-            # From here on, so that a slow sink counts as no stall.
-            self._arm(self._stall_ms)
             if ticks_diff(ticks_ms(), yielded) >= _YIELD_MS:
+                self._arm(self._stall_ms)
                 await asyncio.sleep_ms(0)
                 yielded = ticks_ms()
 
@@ -375,7 +381,10 @@ class FtpSession:
         line = "RETR " + path
         final = await self._start(line)
         promised = None if size is None else size - offset + skip
-        got = await self._receive(line, buffer, sink, skip, promised)
+        got, stopped = await self._receive(line, buffer, sink, skip, promised)
+        if stopped:
+            await self._stop_data(final)
+            return max(0, got - skip)
         if promised is not None and got > promised:
             if offset > skip:
                 self._has_rest = False
@@ -387,12 +396,6 @@ class FtpSession:
         if got < skip:
             raise self._failure("replaced", path, got, offset)
         return got - skip
-
-
-def readable(sock):
-    """Waits until there is something to read. Await it."""
-    # As asyncio's streams do, which take 3 KB of heap; MicroPython has no public way below them.
-    yield asyncio.core._io_queue.queue_read(sock)
 
 
 async def connect_socket(address, port, timeout_ms):
@@ -415,7 +418,7 @@ async def connect_socket(address, port, timeout_ms):
                 break
             if ticks_diff(deadline, ticks_ms()) < 0:
                 raise OSError(errno.ETIMEDOUT)
-            await asyncio.sleep_ms(5)
+            await asyncio.sleep_ms(_CONNECT_MS)
         if events[0][1] & (select.POLLERR | select.POLLHUP):
             sock.read(1)  # raises the error that the connection ended in
             raise OSError(errno.ECONNREFUSED)

@@ -17,7 +17,7 @@ from otalink.files import kind_of, make_folder, recorded, remove, remove_staged,
 from otalink.journal import BUSY, check_idle, state
 from otalink.paths import INCOMING, INSTALLED, NEW_SUFFIX, PLAN, STATE_FOLDER, parents
 from otalink.plan import REMOVE, steps
-from otalink.release import Header, format_header
+from otalink.release import Header
 from otalink.staging import StagedFile, on_flash
 
 # Reading files back must let the application run: at the least this often.
@@ -107,6 +107,8 @@ class Installation:
 
         `files` is a list of (path, digest, size).
         """
+        from otalink.record import format_header
+
         make_folder(self._root, STATE_FOLDER)
         new = INCOMING + NEW_SUFFIX
         file = on_flash(INCOMING, "written", open, self._root + new, "wb")

@@ -10,7 +10,8 @@ from otalink.version import format_version, is_wanted
 class Release:
     """What a folder offers: `name`, `version` (four ints), and `label`, which has both for people.
 
-    `versioned` is the name of its versioned file. `files` is a list of [path, filename on the server, digest or None,
+    `versioned` is the name of its versioned file, `sums_size` the bytes of SHA256SUMS where the listing says them, else
+    None. `files` is a list of [path, filename on the server, digest or None,
     size in bytes or None], sorted by path; `mark` is the folder's fingerprint. It has no methods: see phase.py.
     """
 
@@ -30,6 +31,7 @@ def decide(config, installed, listing):
         return None, [f"no release of {name} on {config.host} in {config.folder}"]
     release = Release()
     release.name, release.version, release.versioned = name, version, versioned
+    release.sums_size = files.get(SUMS)
     release.label = label = f"{name} {format_version(version)}"
     here = "no release" if installed is None else format_version(installed)
     if installed == version:

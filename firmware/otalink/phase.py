@@ -5,20 +5,18 @@ beside their application. So the updater calls each phase by its name here: its 
 it is over. What a phase gives back must be data alone (tuples, lists, instances of classes without methods): one
 function or method that is kept keeps its whole module.
 
-Modules that were there before, such as those that the application imported itself, stay. `otalink.errors` is no part of
-any phase, so that its classes are the same all the time.
+Modules that were there before, such as those that the application imported itself, stay; of others than otalink's, only
+asyncio's streams go. `otalink.errors` is no part of any phase, so that its classes are the same all the time.
 """
 
 import asyncio
 import gc
 import sys
 
-# What phases import. Whatever is not named here stays once it is there.
-_PARTS = (
-    "apply board boot_rule check commit config download fetch files fingerprint folder forget ftp ftp_errors ftp_facts "
-    "ftp_listing ftp_login ftp_reply ftp_session ftp_store install journal offer paths plain plan prepare ready "
-    "recovery release retry sizes space staging trial version"
-)
+# What stays once it is there: it is needed between phases, or an application's.
+_STAY = ("errors", "frame", "link", "phase", "updater")
+# Only phases that talk to a server need them; asyncio itself keeps the names that were asked for.
+_STREAMS = "asyncio.stream"
 
 
 def call(name, *arguments):
@@ -76,15 +74,21 @@ def _find(name):
 
 
 def _loaded():
-    return [part for part in _PARTS.split() if "otalink." + part in sys.modules]
+    # The names of what may be forgotten.
+    names = [name for name in sys.modules if name[:8] == "otalink." and name[8:] not in _STAY]
+    if _STREAMS in sys.modules:
+        names.append(_STREAMS)
+    return names
 
 
 def _forget(there):
     # Also what an import without enough memory left half done, which MicroPython would take for whole the next time.
-    package = sys.modules["otalink"]
-    for part in _loaded():
-        if part not in there:
-            del sys.modules["otalink." + part]
-            if part in package.__dict__:
-                delattr(package, part)
+    for name in _loaded():
+        if name not in there:
+            del sys.modules[name]
+            package, _, part = name.partition(".")
+            package = sys.modules[package]
+            for found in ("stream", "StreamReader") if name == _STREAMS else (part,):
+                if found in package.__dict__:
+                    delattr(package, found)
     gc.collect()

@@ -1,42 +1,31 @@
-"""What a download does when a transfer has failed; see `download.py`."""
+"""What a download does when a transfer has failed."""
 
 import asyncio
 
 from micropython import const
 
-from otalink.download import report
-from otalink.errors import FolderChangedError, FtpError, ResumeError, TransferError
+from otalink.errors import FolderChangedError, FtpError, ReleaseError, TransferError
 from otalink.phase import run
 
 _RETRY_DELAY_MAX = const(60)
 
 
-async def wait(job, client, target, error, before, failures):
-    """Waits for the next try, or raises `error` when there is to be none. Gives the failures without progress.
+async def wait(job, error, progressed):
+    """Waits for the next try, or raises an error when there is to be none.
 
-    `before` is what was there of the file when the failed try began, `failures` counts those ahead of it.
+    `error` is what ended the last one, `progressed` says whether anything came of the file.
     """
     if isinstance(error, FolderChangedError):
         raise error
-    if isinstance(error, FtpError) and error.code >= 500:
-        await refuse_change(job, client)
+    is_wrong = isinstance(error, ReleaseError)
+    if is_wrong or (isinstance(error, FtpError) and error.code >= 500):
+        await run("ftp_session ftp_listing look.refuse_change", job)
+        if is_wrong:
+            raise ReleaseError(f"{error}: publish {job.wanted[job.at][1]} again")
         raise error
-    if isinstance(error, ResumeError):
-        report(job, -target.written)
-        target.restart()
-    failures = 0 if target.written > before else failures + 1
-    if failures >= job.config.attempts:
+    job.failures = 0 if progressed else job.failures + 1
+    if job.failures >= job.config.attempts:
         raise TransferError(f"{error}; given up until the next check", error.errno)
-    delay = min(job.config.retry_delay * 2 ** max(0, failures - 1), _RETRY_DELAY_MAX)
-    job.say(f"{error}; going on at byte {target.written} in {delay} s")
+    delay = min(job.config.retry_delay * 2 ** max(0, job.failures - 1), _RETRY_DELAY_MAX)
+    job.say(f"{error}; going on at byte {job.partial[1]} in {delay} s")
     await asyncio.sleep(delay)
-    return failures
-
-
-async def refuse_change(job, client):
-    """Raises FolderChangedError when the folder is not what it was at first."""
-    client.suspend(job.link)
-    mark = await run("fingerprint.look", job, True)
-    client.resume(job.link)
-    if mark != job.release.mark:
-        raise FolderChangedError("the folder on the server changed during the download")

@@ -12,26 +12,25 @@ _NO_SPACE = const(28)
 
 
 class StagedFile:
-    """A file `path` that is being staged as `staging_path`, empty at first.
+    """A file `path` that is being staged as `staging_path`.
 
     `written` counts its bytes; `write` is what FtpClient.retrieve takes as its sink. Once all has come, its path is in
     the list `staged`. Where that is None, nothing is written: its digest is what is wanted.
     """
 
-    def __init__(self, path, staging_path, staged):
+    def __init__(self, path, staging_path, staged, sha256=None, written=0):
+        """Begins the file, or goes on with what `partial` gave of it."""
         self._path = path
-        self._staging_path = staging_path
         self._staged = staged
+        self._sha256 = sha256 or hashlib.sha256()
+        self.written = written
         self._file = None
-        self.restart()
+        if staged is not None:
+            self._file = on_flash(path, "written", open, staging_path, "ab" if written else "wb")
 
-    def restart(self):
-        """Begins the file over."""
-        self.close()
-        if self._staged is not None:
-            self._file = on_flash(self._path, "written", open, self._staging_path, "wb")
-        self._sha256 = hashlib.sha256()
-        self.written = 0
+    def partial(self):
+        """What another StagedFile needs to go on: the hash and the number of the bytes that are here."""
+        return self._sha256, self.written
 
     def write(self, view):
         """Appends the bytes of `view`. Raises InstallError when the flash fails."""

@@ -16,6 +16,10 @@ from otalink.errors import FolderChangedError, OtaError, ReleaseError
 from otalink.phase import call, run
 
 _MESSAGES_MAX = const(20)
+# Bytes of the buffer that all data goes through. With less heap free than that, memory counts more than speed.
+_BUFFER = const(4096)
+_SMALL_BUFFER = const(1024)
+_SMALL_HEAP = const(65536)
 # How often a download starts over because the folder changed under it, before it waits for the next check.
 _STARTS_MAX = const(3)
 # asyncio counts in milliseconds that wrap around.
@@ -28,9 +32,10 @@ class _Job:
     `config`, `root`, `buffer` and `say`, which takes lines for the user; `link`, the FTP session between two phases;
     `release`, the offer.Release that is being staged, and `staged`, those of its paths that are staged and whole;
     `is_ready` when that is all of it: PATH.ota-new is there for each file that differs, and for no other;
-    `began`, when the program did (ticks_ms; None: long ago), `started` and `checked`, see trial.py;
-    `wanted`, see prepare.compare, and `suffix`, what the name of a staged file ends in; `received`, `done` and `total`
-    (bytes), `percent` and `progress(done, total)`.
+    `began`, when the program did (ticks_ms; None: long ago), `started` and `checked`, see trial.py; `wanted`, see
+    prepare.compare, and `suffix`, what the name of a staged file ends in; `at`, how many of the wanted are done with, and
+    `partial`, what there is of the next, see StagedFile; `failures`, the tries in a row in which nothing came;
+    `received`, `done` and `total` (bytes), `percent` and `progress(done, total)`.
     """
 
 
@@ -75,7 +80,8 @@ class Updater:
         self.config = config
         if config is not None:
             # First of all, while the heap is in one piece.
-            job.buffer = bytearray(config.buffer)
+            gc.collect()
+            job.buffer = bytearray(config.buffer or (_BUFFER if gc.mem_free() > _SMALL_HEAP else _SMALL_BUFFER))
             job.config = config
             if config.unknown:
                 self._say("settings that this otalink does not know: {}".format(", ".join(config.unknown)))

@@ -17,7 +17,7 @@ def test_what_is_not_set_has_a_default():
     settings = configure(LEAST)
     assert (settings.name, settings.host, settings.port, settings.folder) == ("app", "server", 21, "/")
     assert (settings.policy, settings.restart, settings.start_delay) == ("newer", "reset", 5)
-    assert (settings.buffer, settings.attempts) == (4096, 5)
+    assert (settings.buffer, settings.attempts) == (None, 5)
     assert (settings.confirm_after, settings.trial_deadline) == (60, 600)
     assert settings.unknown == []
 
@@ -59,10 +59,20 @@ def test_what_is_wrong_is_named_with_what_it_may_be():
         ("folder", "", "folder must be text"),
         ("folder", "/a\r\nDELE x", "folder must not hold line ends"),
         ("policy", "older", "policy must be newer or differs, not 'older'"),
+        ("keys", "5f0c93d1a6b27e84", "keys must be an object"),
+        ("keys", ["5f0c93d1a6b27e84"], "keys must be an object"),
+        ("keys", {"5F0C93D1A6B27E84": "AAAA"}, "keys: '5F0C93D1A6B27E84' is no key"),
+        ("keys", {"5f0c": "AAAA"}, "keys: '5f0c' is no key"),
+        ("keys", {"5f0c93d1a6b27e84": 5}, "is no key: put what `otalink keys export` prints"),
         ("restart", "hard", "restart must be reset, soft or none, not 'hard'"),
     ):
         message = str(raised(ValueError, config, **{key: value}))
         assert reason in message, message
+
+
+def test_keys_are_known_by_their_ids():
+    assert config().keys == {}
+    assert config(keys={"5f0c93d1a6b27e84": "AAAA"}).keys == {"5f0c93d1a6b27e84": "AAAA"}
 
 
 def test_the_password_is_in_no_message():

@@ -10,6 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import otalink.admission
+import otalink.chunks
 import otalink.errors
 import otalink.ftp_facts
 import otalink.ftp_reply
@@ -17,13 +19,16 @@ import otalink.offer
 import otalink.paths
 import otalink.plain
 import otalink.plan
+import otalink.record
 import otalink.release
+import otalink.signature
 import otalink.version
 from otalink.errors import ReleaseError
 from otalink.paths import check_path, parents
 from otalink.plain import choose, format_sums_line, parse_release_name, parse_sums_line
 from otalink.plan import REMOVE, WANT, check_folders, steps
-from otalink.release import Header, format_header
+from otalink.record import format_header
+from otalink.release import LENGTH_MAX, Header
 from otalink.version import format_version, parse_version
 
 
@@ -40,11 +45,13 @@ paths = (texts | st.text("ab/.", min_size=1, max_size=8)).filter(is_path)
 digests = st.binary(min_size=32, max_size=32).map(bytes.hex)
 names = st.from_regex(r"[A-Za-z0-9-][A-Za-z0-9.-]{0,20}", fullmatch=True)
 versions = st.tuples(*[st.integers(0, 65535)] * 4)
-files = st.dictionaries(paths, st.tuples(digests, st.integers(0, 9_999_999_999)), max_size=8)
+files = st.dictionaries(paths, st.tuples(digests, st.integers(0, 4_294_967_295)), max_size=8).filter(
+    lambda content: not any(folder in content for path in content for folder in parents(path))
+)
 
 
 def listed(header: Header) -> list[tuple[str, str, int]]:
-    return list(header.files())
+    return [file[:3] for file in header.files()]
 
 
 @given(names, versions, files)
@@ -143,6 +150,8 @@ def test_the_highest_version_is_chosen(found: set[tuple[int, ...]]) -> None:
 # Modules of MicroPython's that touch nothing outside of memory.
 COMPUTING = {"binascii", "hashlib", "io"}
 PURE = [
+    otalink.admission,
+    otalink.chunks,
     otalink.errors,
     otalink.ftp_facts,
     otalink.ftp_reply,
@@ -150,7 +159,9 @@ PURE = [
     otalink.paths,
     otalink.plain,
     otalink.plan,
+    otalink.record,
     otalink.release,
+    otalink.signature,
     otalink.version,
 ]
 
@@ -163,5 +174,13 @@ def test_a_pure_file_imports_nothing_but_pure_files_and_opens_none(module: Modul
         if isinstance(node, ast.Import):
             assert {name.name for name in node.names} <= COMPUTING
         if isinstance(node, ast.ImportFrom):
-            assert node.module in pure
+            assert node.module in pure | COMPUTING
         assert not (isinstance(node, ast.Name) and node.id in ("open", "__import__"))
+
+
+def test_a_header_that_is_too_long_for_boards_is_not_written() -> None:
+    entries = [(f"{'x' * 200}-{number:04}", "0" * 64, 5) for number in range(3_600)]
+    assert Header(BytesIO(b"".join(format_header("a", (1, 0, 0, 0), entries)))).length < LENGTH_MAX
+    entries += [(f"{'z' * 200}-{number:04}", "0" * 64, 5) for number in range(200)]
+    with pytest.raises(ValueError, match="1048576 is the most"):
+        format_header("a", (1, 0, 0, 0), entries)

@@ -14,6 +14,7 @@ import flash as chips
 import vfs
 
 from otalink import forget, install, journal, trial  # noqa: F401 - while sys.path finds them
+from otalink import ready
 from otalink.commit import commit
 from otalink.install import Installation
 from otalink.space import check_space
@@ -133,17 +134,18 @@ _compiled = {}
 def _load_guard():
     # Nine tenths of a boot would be the compilation of the guard that is on the chip: each content is compiled once.
     # One that does not load, or is not there, is left to the board's own import.
-    sys.modules.pop("otaguard", None)
-    try:
-        with open("/otaguard.py", "rb") as file:
-            content = file.read()
-        if content not in _compiled:
-            _compiled[content] = compile(content, "otaguard.py", "exec")
-        names = {"__name__": "otaguard"}
-        exec(_compiled[content], names)
-    except Exception:
-        return
-    sys.modules["otaguard"] = _Module(names)
+    for name in ("otaguard", "otaswap"):
+        sys.modules.pop(name, None)
+        try:
+            with open(f"/{name}.py", "rb") as file:
+                content = file.read()
+            if content not in _compiled:
+                _compiled[content] = compile(content, name + ".py", "exec")
+            names = {"__name__": name}
+            exec(_compiled[content], names)
+            sys.modules[name] = _Module(names)
+        except Exception:
+            pass
 
 
 def run(coroutine):
@@ -234,4 +236,5 @@ def update(release):
             staged = installation.stage(path)
             staged.write(release.files[path])
             run(installation.verify(path, staged.finish(size, digest)))
+    ready.check("/")
     commit("/", 600, print)

@@ -176,8 +176,9 @@ class Session:
         return self.server.files.get(path)
 
     def listing(self, verb):
-        form = "{}\r\n" if verb == "NLST" else "type=file;size=1;modify=20200102030405; {}\r\n"
-        return "".join(form.format(name) for name in self.server.files).encode()
+        form = "{}\r\n" if verb == "NLST" else "type=file;size={};modify=20200102030405; {}\r\n"
+        entries = self.server.files.items()
+        return "".join(form.format(*((name,) if verb == "NLST" else (len(c), name))) for name, c in entries).encode()
 
     def say(self, text):
         self.raw(text.encode() + b"\r\n")

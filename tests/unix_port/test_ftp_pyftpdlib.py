@@ -210,6 +210,21 @@ def test_a_sink_that_stops_leaves_a_server_that_serves_the_rest(run_client, serv
     assert lines[3] == "True"
 
 
+def test_a_sink_that_has_enough_keeps_its_session(run_client, server):
+    server.write("f", content_of(3 << 20))
+    body = """
+    def first(view):
+        got.extend(view)
+        return len(got) > 5000
+    await fetch("f", sink=first)
+    print(len(got) < 20000, client._control is not None)
+    await attempt(client.size("f"))
+    """
+    lines = run_client(server, body)
+    assert lines[0].startswith("gave ")
+    assert lines[1:] == ["True True", f"gave {3 << 20}"]
+
+
 def test_stored_files_of_every_size_are_there(run_client, server):
     body = f"""
     import io

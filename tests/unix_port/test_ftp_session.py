@@ -34,7 +34,7 @@ def test_the_answers_of_every_plain_command_come_out(run_client):
             "gave 5",
             "gave 20200102030405",
             "gave ['f']",
-            "gave [('f', 'file', 1, '20200102030405')]",
+            "gave [('f', 'file', 5, '20200102030405')]",
             "gave None",
         ]
         assert server.sessions == 1

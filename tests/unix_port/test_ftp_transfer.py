@@ -127,6 +127,64 @@ def test_a_server_without_size_is_believed_about_the_end(run_client):
         assert run_client(server, "await fetch('f')\nprint(len(got))") == ["gave 10240", "10240"]
 
 
+# A sink that has enough
+
+
+def stopped(ending):
+    """A RETR whose reader goes away in the middle."""
+
+    def retr(session, argument):
+        session.say("150 here it comes")
+        data = session.accept()
+        try:
+            for _ in range(1000):
+                data.sendall(CONTENT)
+        except OSError:
+            pass
+        data.close()
+        for line in ending:
+            session.say(line)
+
+    return retr
+
+
+@pytest.mark.parametrize("offset", [0, 5000])
+@pytest.mark.parametrize(
+    ("ending", "sessions"),
+    [
+        (["226 done"], 1),
+        (["426 broken off"], 1),
+        (["451 local error"], 1),
+        # What comes late is not taken for the next answer: that command logs in anew.
+        (["426 broken off", "226 aborted"], 2),
+        (["221 bye"], 1),
+    ],
+)
+def test_a_sink_that_has_enough_ends_the_transfer_and_the_session_goes_on(run_client, ending, sessions, offset):
+    # Without REST, so that what is skipped does not count.
+    with ScriptedServer({"f": CONTENT * 1000}, RETR=[stopped(ending), None], REST="502 what?") as server:
+        body = f"""
+        def first(view):
+            got.extend(view)
+            return len(got) > 5000
+        await fetch("f", {offset}, sink=first)
+        print(5000 < len(got) < 20000, sockets(), got == (bytes(range(256)) * 200)[{offset} % 256 :][: len(got)])
+        await asyncio.sleep_ms(100)
+        await attempt(client.size("f"))
+        """
+        lines = run_client(server, body)
+        assert lines[0].startswith("gave ")
+        assert lines[1:] == ["True 1 True", f"gave {len(CONTENT) * 1000}"]
+        assert server.sessions == sessions
+
+
+def test_a_sink_that_has_enough_and_a_server_that_falls_silent_end_at_the_deadline(run_client):
+    with ScriptedServer({"f": CONTENT * 1000}, RETR=[stopped([]), None]) as server:
+        lines = run_client(server, "await fetch('f', sink=lambda view: True)\nawait attempt(client.size('f'))")
+        assert "nothing came for" in lines[0]
+        assert lines[1] == f"gave {len(CONTENT) * 1000}"
+
+
 # Where a broken download goes on
 
 

@@ -10,7 +10,7 @@ SOURCES = Path(__file__).parents[2] / "firmware" / "guard"
 PRELUDE = f"""
 import sys
 sys.path += [{str(Path(__file__).parent)!r}, {str(SOURCES)!r}]
-GUARD = {{name: open({str(SOURCES)!r} + "/" + name, "rb").read() for name in ("boot.py", "otaguard.py")}}
+GUARD = {{name: open({str(SOURCES)!r} + "/" + name, "rb").read() for name in ("boot.py", "otaguard.py", "otaswap.py")}}
 """
 PRELUDE += """
 import asyncio, gc, hashlib, os, vfs
@@ -19,6 +19,7 @@ from otalink.errors import *
 from otalink.commit import commit
 from otalink.install import Installation
 from otalink.space import check_space
+from otalink.staging import StagedFile
 from restarting import restart, settle
 
 BLOCK = 4096
@@ -76,7 +77,7 @@ def tree(folder="/flash"):
     found = []
     for name, kind, *_ in os.ilistdir(folder):
         path = folder + "/" + name
-        if path in ("/flash/boot.py", "/flash/otaguard.py", "/flash/.otalink/log", "/flash/.otalink/log-1"):
+        if path[7:] in GUARD or path.startswith("/flash/.otalink/log"):
             continue
         found.append(path[7:] + ("/" if kind & 0x4000 else ""))
         if kind & 0x4000:
@@ -425,23 +426,30 @@ def test_what_an_earlier_try_left_is_used_or_removed(flash):
     ]
 
 
-def test_a_staged_file_that_is_begun_over_holds_only_what_came_then(flash):
+def test_a_staged_file_goes_on_with_what_was_there_or_begins_over(flash):
     lines = flash(
         """
         mount(38)
         flash = Installation(bytearray(1024), "/flash")
         flash.begin(["app.py"])
         flash.record("app", (1, 0, 0, 0), [])
-        staged = flash.stage("app.py")
-        staged.write(b"wrong" * 2000)
-        staged.restart()
-        print(staged.written)
-        staged.write(b"right")
-        print(staged.finish(5, None) == sha(b"right"))
+        flash.make_folders("app.py")
+        target = "app.py", "/flash/app.py.ota-new", flash._staged
+
+        first = StagedFile(*target)
+        first.write(b"wrong" * 2000)
+        first.close()
+        second = StagedFile(*target)
+        second.write(b"rig")
+        second.close()
+        third = StagedFile(*target, *second.partial())
+        print(third.written)
+        third.write(b"ht")
+        print(third.finish(5, sha(b"right")) == sha(b"right"))
         print(content("app.py.ota-new"))
         """
     )
-    assert lines == ["0", "True", "b'right'"]
+    assert lines == ["3", "True", "b'right'"]
 
 
 def test_a_file_that_is_abandoned_is_removed_with_its_folders(flash):

@@ -596,12 +596,43 @@ def test_after_an_update_only_what_must_stay_is_in_memory(board, folder):
             print(await make().update())
             print(sorted(name for name in sys.modules if name.startswith("otalink.")))
             print(sorted(name for name in otalink.__dict__ if not name.startswith("__")))
+            print("asyncio.stream" in sys.modules, "stream" in asyncio.__dict__, "StreamReader" in asyncio.__dict__)
             """,
             "import sys",
         )
-    assert lines[-3] == "True"
-    assert lines[-2] == "['otalink.errors', 'otalink.phase', 'otalink.updater']"
-    assert lines[-1] == "['errors', 'phase', 'updater']"
+    assert lines[-4] == "True"
+    assert lines[-3] == "['otalink.errors', 'otalink.phase', 'otalink.updater']"
+    assert lines[-2] == "['errors', 'phase', 'updater']"
+    assert lines[-1] == "False False False"
+
+
+def test_streams_that_the_application_uses_stay(board, folder):
+    with Server(folder) as server:
+        lines = board.run(
+            server,
+            """
+            before = asyncio.StreamReader
+            print(await make(message=None).update(), asyncio.StreamReader is before)
+            """,
+        )
+    assert lines == ["True True"]
+
+
+@pytest.mark.parametrize(
+    ("taken", "configured", "size"), [(False, {}, 4096), (True, {}, 1024), (True, {"buffer": 2048}, 2048)]
+)
+def test_the_buffer_is_small_where_the_heap_is(board, folder, taken, configured, size):
+    with Server(folder) as server:
+        lines = board.run(
+            server,
+            f"""
+            gc.collect()
+            taken = bytearray(gc.mem_free() - 60000) if {taken} else None
+            print(len(make()._job.buffer))
+            """,
+            **configured,
+        )
+    assert lines == [str(size)]
 
 
 def test_what_the_application_imported_stays_the_same_and_can_be_imported_again(board, folder):
