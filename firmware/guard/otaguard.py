@@ -67,15 +67,16 @@ def boot():
         recover = otaswap.work(names, cause)
         # At the most the deadline's timer needs something of it.
         sys.modules.pop("otaswap", None)
-    if cause != "SOFT" and "main.py" in os.listdir("/"):
+    if cause != "SOFT":
         try:
             import vfs
         except ImportError:
             vfs = os
         try:
+            os.stat("/main.py")
             vfs.mount(_Main(_MAIN % recover), "/main.py")
-        except Exception as error:  # the firmware runs it as ever
-            print("otalink: main.py runs unwatched:", error)
+        except Exception:  # there is none, or the firmware runs it as ever
+            pass
     sys.modules.pop("otaguard", None)
 
 

@@ -13,7 +13,7 @@ from binascii import hexlify
 import flash as chips
 import vfs
 
-from otalink import forget, install, journal, trial  # noqa: F401 - while sys.path finds them
+from otalink import forget, install, journal, record, trial  # noqa: F401 - while sys.path finds them
 from otalink import ready
 from otalink.commit import commit
 from otalink.install import Installation
@@ -215,7 +215,8 @@ def rollback():
 
 def failed():
     """The version, as text, that the board went back from; None if it did not."""
-    return journal.release_of("/", "reverted")[1] if journal.state() == "reverted" else None
+    found = journal.failed()
+    return found and found.partition(" ")[2]
 
 
 def update(release):

@@ -251,8 +251,8 @@ print(names())
 """
     )
     assert lines == [
-        "['.otalink/incoming', '.otalink/plan.ota-new', 'a.py.ota-new', 'boot.py', 'otaguard.py']",
-        "['boot.py', 'otaguard.py']",
+        "['.otalink/incoming', '.otalink/plan.ota-new', 'a.py.ota-new', 'boot.py', 'otaguard.py', 'otaswap.py']",
+        "['boot.py', 'otaguard.py', 'otaswap.py']",
     ]
 
 
