@@ -11,7 +11,7 @@ from otalink.journal import check_idle
 from otalink.paths import GUARD, INCOMING, INSTALLED, NEW_SUFFIX, PLAN, PLAN_FORMAT, STATE_FOLDER
 from otalink.plan import REMOVE, hidden_by, steps
 from otalink.release import Header
-from otalink.staging import on_flash
+from otalink.flash import on_flash
 from otalink.version import format_version
 
 

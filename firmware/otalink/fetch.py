@@ -17,9 +17,10 @@ async def fetch(job):
     job.partial = None, 0
     job.percent = -1
     try:
-        job.wanted = await run("release install prepare.compare", job)
+        await run("release files begin.begin_release", job)
+        job.wanted = await run("files install prepare.compare", job)
         await run("space.check", job)
-        await run("release install prepare.record", job)
+        await run("files install prepare.record", job)
         await run("ftp_session ftp_login.begin", job)
         if any(file[3] is None for file in job.wanted):
             await run("ftp_session ftp_listing sizes.ask", job)
@@ -27,13 +28,13 @@ async def fetch(job):
         job.total = sum(file[3] or file[5] or 0 for file in job.wanted)
         await _download(job)
         await run("ftp_session ftp_listing look.refuse_change", job, False)
-        await run("release install prepare.finish", job)
+        await run("files install prepare.finish", job)
     except (ReleaseError, InstallError):
-        await run("release install prepare.discard", job)
+        await run("release files begin.discard", job)
         raise
     except BaseException:
         if job.wanted is not None:
-            await run("release install prepare.tidy", job)
+            await run("files install prepare.tidy", job)
         raise
     if job.percent < 100:
         job.progress(job.total, job.total)

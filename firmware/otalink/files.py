@@ -9,7 +9,7 @@ from micropython import const
 
 from otalink.errors import InstallError, ReleaseError
 from otalink.paths import NEW_SUFFIX, parents
-from otalink.staging import on_flash
+from otalink.flash import on_flash
 
 _FOLDER_BIT = const(0x4000)
 

@@ -3,7 +3,7 @@
 from otalink.files import prune, remove
 from otalink.journal import become, state
 from otalink.paths import OLD_SUFFIX, STATE_FOLDER
-from otalink.staging import on_flash
+from otalink.flash import on_flash
 
 
 def forget(root="/"):

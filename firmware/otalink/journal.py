@@ -35,7 +35,7 @@ def plan_name(root):
 
 def become(root, old, new):
     """Takes the plan from one state to the next. Raises InstallError when the flash fails."""
-    from otalink.staging import on_flash
+    from otalink.flash import on_flash
 
     folder = f"{root}{STATE_FOLDER}/"
     on_flash(f"{STATE_FOLDER}/{old}", "renamed", os.rename, folder + old, folder + new)

@@ -13,6 +13,10 @@ PLAN = STATE_FOLDER + "/plan" + NEW_SUFFIX
 PLAN_FORMAT = 1
 # The boot guard, never missing, so replaced by copy; in this order, behind all other files.
 GUARD = ("boot.py", "otaswap.py", "otaguard.py")
+# How a release header begins, and how long it may be, in bytes: board and host, reader and writer need that much.
+MAGIC = "otalink"
+FORMAT = "1"
+LENGTH_MAX = 1048576
 # Bounds what a hostile header can make a board hold. littlefs allows 255 bytes a name, and a suffix is added.
 PATH_MAX = 240
 

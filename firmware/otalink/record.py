@@ -1,7 +1,6 @@
 """The release header, written; `release.py` reads it, docs/release-format.md is its specification. Pure."""
 
-from otalink.paths import check_digest, check_path
-from otalink.release import FORMAT, LENGTH_MAX, MAGIC
+from otalink.paths import FORMAT, LENGTH_MAX, MAGIC, check_digest, check_path
 from otalink.version import check_name, format_version
 
 

@@ -9,14 +9,11 @@ import hashlib
 import io
 
 from otalink.errors import ReleaseError
-from otalink.paths import check_digest, check_path
+from otalink.paths import FORMAT, LENGTH_MAX, MAGIC, check_digest, check_path
 from otalink.version import DIGITS, LETTERS, check_name, parse_version
 
-MAGIC = "otalink"
-FORMAT = "1"
 # Bounds what a hostile header can make a board hold, in memory and on its flash.
 LINE_MAX = 1024
-LENGTH_MAX = 1048576
 SIZE_MAX = 0xFFFFFFFF
 _PIECE = 128
 

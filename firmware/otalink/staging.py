@@ -3,12 +3,8 @@
 import hashlib
 from binascii import hexlify
 
-from micropython import const
-
-from otalink.errors import InstallError, ReleaseError
-
-# littlefs numbers its errors by itself: this is no space, whatever the port.
-_NO_SPACE = const(28)
+from otalink.errors import ReleaseError
+from otalink.flash import on_flash
 
 
 class StagedFile:
@@ -60,12 +56,3 @@ class StagedFile:
         file, self._file = self._file, None
         if file is not None:
             on_flash(self._path, "written", file.close)
-
-
-def on_flash(path, what, function, *arguments):
-    """Calls `function`; its OSError becomes an InstallError which says that `path` cannot be `what`."""
-    try:
-        return function(*arguments)
-    except OSError as error:
-        reason = "the flash is full" if error.errno == _NO_SPACE else f"the flash failed with error {error.errno}"
-        raise InstallError(f"/{path} cannot be {what}: {reason}", error.errno)

@@ -13,7 +13,7 @@ from binascii import hexlify
 import flash as chips
 import vfs
 
-from otalink import forget, install, journal, record, trial  # noqa: F401 - while sys.path finds them
+from otalink import begin, forget, install, journal, record, staging, trial  # noqa: F401 - while sys.path finds them
 from otalink import ready
 from otalink.commit import commit
 from otalink.install import Installation
@@ -223,7 +223,7 @@ def update(release):
     """What a download does: stages what differs, and commits."""
     installation = Installation(BUFFER)
     files = release.listing
-    installation.begin([file[0] for file in files])
+    begin.begin("/", (file[0] for file in files))
     wanted = []
     for path, digest, _ in files:
         if run(installation.digest(path)) == digest:

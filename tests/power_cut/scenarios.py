@@ -10,6 +10,7 @@ from board import BUFFER, BadError, Board, Release, confirm, exists, failed, rol
 from flash import BLOCK
 
 from otalink import journal
+from otalink.begin import begin
 from otalink.install import Installation
 
 BLOCKS = 40
@@ -217,7 +218,7 @@ class Resumed(Scenario):
     def prepare(self, board):
         installation = Installation(BUFFER)
         files = self.ghost.listing
-        installation.begin([file[0] for file in files])
+        begin("/", (file[0] for file in files))
         installation.record("app", self.ghost.version, files)
         for path, _, _ in files:
             if path != "main.py":
@@ -287,7 +288,7 @@ class GuardRollback(Rollback, Guard):
         third = dict(files)
         third["otaguard.py"] = files["otaguard.py"] + b"# a third\n"
         third = Release(3, third)
-        installation.begin([file[0] for file in third.listing])
+        begin("/", (file[0] for file in third.listing))
         installation.record("app", third.version, third.listing)
         staged = installation.stage("otaguard.py")
         staged.write(third.files["otaguard.py"])

@@ -11,10 +11,11 @@ PRELUDE = f"""
 sys.path.insert(0, {str(POWER_CUT)!r})
 import os, vfs
 import board as boards
-from board import BUFFER, Board, Release, confirm, failed, rollback, tree
+from board import _Job, BUFFER, Board, Release, confirm, failed, rollback, tree
 from scenarios import put
 from otalink.errors import *
 from otalink import journal, ready
+from otalink.begin import begin, discard
 from otalink.commit import commit
 from otalink.install import Installation
 from otalink.space import check_space
@@ -35,7 +36,7 @@ def make(blocks=60):
 
 def stage(release):
     installation = Installation(BUFFER)
-    installation.begin([file[0] for file in release.listing])
+    begin("/", (file[0] for file in release.listing))
     installation.record("app", release.version, release.listing)
     for path, digest, size in release.listing:
         staged = installation.stage(path)
@@ -157,7 +158,7 @@ stage(FIRST)
 put_in()
 before = names()
 attempt(stage, SECOND)
-Installation(BUFFER).discard()
+discard(_Job())
 print(names() == before)
 board.boot()
 attempt(stage, SECOND)
@@ -244,9 +245,9 @@ def test_what_an_abandoned_download_left_goes_with_the_next(board):
 stage(Release(1, {"ghost/deep/g.py": b"g", "a.py": b"1"}))
 os.rename("/.otalink/incoming", "/.otalink/installed.ota-new")  # as a commit that was cut leaves it
 put({".otalink/plan.ota-new": b"otalink-plan 1"})
-Installation(BUFFER).begin(["a.py"])
+begin("/", ["a.py"])
 print(names())
-Installation(BUFFER).discard()
+discard(_Job())
 print(names())
 """
     )
