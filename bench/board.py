@@ -16,6 +16,8 @@ from otalink_host.flash import compiler_options
 from otalink_host.micropython import find_micropython
 
 FIRMWARE = ROOT / "firmware" / "otalink"
+GUARD = ROOT / "firmware" / "guard"
+GUARD_FILES = ("boot.py", "otaguard.py", "otaswap.py")
 SCRIPTS = ROOT / "bench" / "on_board"
 # A flash of 2 MiB, of which half is the file system, as on a small board.
 BLOCKS, BLOCK = 256, 4096
@@ -79,10 +81,15 @@ class Board:
             raise BoardError(f"{script} failed with exit status {done.returncode}:\n{output}") from None
 
     def make_flash(self, image: Path, settings: Mapping[str, object]) -> None:
-        """Makes an image with a littlefs that holds otalink in /lib, as .mpy files, and `settings`."""
+        """Makes an image with a littlefs as `otalink flash` leaves it: otalink in /lib, as .mpy files, the boot guard and
+        `settings`. Its main.py calls the script's `main()`."""
         image.write_bytes(bytes(BLOCKS * BLOCK))
         source = self.folder / "content"
         shutil.copytree(self.package, source / "lib" / "otalink")
+        for name in GUARD_FILES:
+            shutil.copy(GUARD / name, source)
+        (source / "main.py").write_text("main()\n")
+        (source / ".otalink").mkdir()
         (source / "otalink.json").write_text(json.dumps(settings), encoding="utf-8")
         try:
             self.run("make_flash", {"image": str(image), "source": str(source)})
@@ -92,9 +99,12 @@ class Board:
     def update(self, image: Path, heap: str = "4m") -> dict[str, Any]:
         """Runs one update on an image, which is the board's whole file system: `applied`, and the `messages` about it.
 
+        It begins at power-on; when it has committed a release, the restart that puts it in place is a part of it.
         Raises BoardError when the heap did not suffice for as much as an answer.
         """
         found: dict[str, Any] = self.run("update", {"image": str(image)}, heap)
+        if found["applied"]:
+            self.run("restart", {"image": str(image)}, heap)
         return found
 
     def flash_digests(self, image: Path) -> dict[str, str]:

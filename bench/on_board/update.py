@@ -1,4 +1,4 @@
-"""One update on a flash that is the whole file system: otalink itself is imported from there, as on a board."""
+"""One update on a flash that is the whole file system, from power-on: otalink is imported from there, as on a board."""
 # MicroPython's modules have no type hints:
 # mypy: ignore-errors
 
@@ -7,7 +7,7 @@ import gc
 import json
 import sys
 
-import flash
+import power_on
 
 
 def in_use():
@@ -15,14 +15,18 @@ def in_use():
     return gc.mem_alloc()
 
 
-def run(image):
-    flash.mount(image, "/")
-    sys.path[:] = ["/lib", ".frozen"]
-    before = in_use()
+def main():
+    # What the image's /main.py calls, under the boot guard's eyes.
+    at_start = in_use()
     # By its name, so that mypy does not follow it to the board's modules.
     updater = __import__("otalink").Updater(message=None)
     applied = asyncio.run(updater.update())
-    return {"applied": applied, "messages": updater.messages, "before": before, "after": in_use()}
+    found.update({"applied": applied, "messages": updater.messages, "start": at_start, "after": in_use()})
 
 
-print(json.dumps(run(json.loads(sys.stdin.readline())["image"])))
+found = {}
+power_on.mount(json.loads(sys.stdin.readline())["image"])
+found["before"] = in_use()
+power_on.boot()
+execfile("/main.py", {"main": main})  # noqa: F821 - MicroPython has it
+print(json.dumps(found))

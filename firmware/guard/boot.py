@@ -10,13 +10,15 @@ except Exception as error:
 
     sys.print_exception(error)
     try:
-        os.stat("/otaguard.py.ota-old")
-        for state in ("swapping", "trial-0", "trial-1", "trial-2", "trial-3"):
+        kept = [name for name in ("otaswap.py", "otaguard.py") if name + ".ota-old" in os.listdir("/")]
+        for state in ("swapping", "trial-0", "trial-1", "trial-2", "trial-3") if kept else ():
             try:
                 os.rename("/.otalink/" + state, "/.otalink/reverting")
             except OSError:
                 pass
-        os.rename("/otaguard.py.ota-old", "/otaguard.py")
-        __import__("machine").reset()
+        for name in kept:
+            os.rename("/" + name + ".ota-old", "/" + name)
+        if kept:
+            __import__("machine").reset()
     except OSError:
         pass

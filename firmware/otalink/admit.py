@@ -4,9 +4,9 @@ from otalink.admission import check
 from otalink.board import bytecode, platform
 from otalink.errors import OtaError, TransferError
 from otalink.files import remove
+from otalink.flash import on_flash
 from otalink.paths import INCOMING, NEW_SUFFIX
 from otalink.release import Header
-from otalink.staging import on_flash
 
 
 def admit(job, release):

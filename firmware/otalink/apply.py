@@ -19,7 +19,11 @@ async def apply(job, restart):
         job.say(f"applying {label} in {job.config.start_delay} s")
         await updater._sleep(job.config.start_delay)
     job.is_ready = False
-    await run("release files commit.commit", job.root + "/", job.config.trial_deadline, job.say)
+    # What is staged says it all from here on.
+    job.release = job.staged = job.wanted = None
+    root = job.root + "/"
+    await run("files ready.check", root)
+    await run("release files commit.commit", root, job.config.trial_deadline, job.say)
     _restart(job, restart, f"{label} is committed")
 
 

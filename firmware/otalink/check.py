@@ -5,14 +5,14 @@ from otalink.phase import run
 
 async def check(job, installed):
     """The offer.Release that the policy wants installed, or None. Raises OtaError."""
+    failed = await run("journal.failed", job.root + "/")
     await run("ftp_session ftp_login.begin", job)
     listing = await run("ftp_session ftp_listing listing.listing", job)
     release = None
     try:
         found, messages = await run("plain offer.decide", job.config, installed, listing)
-        refusal = found and await run("staging files trial.refuses", job, found)
-        if refusal:
-            messages[-1] = refusal
+        if found is not None and found.label == failed:
+            messages[-1] = f"the board went back from {failed}: not tried again until another is offered"
         else:
             release = found
     finally:

@@ -5,13 +5,14 @@ and for a thousand. A file that differs has a `PATH.ota-new`, at first an empty 
 until its SHA-256 has been seen.
 """
 
+from otalink.begin import begin
 from otalink.errors import FolderChangedError, InstallError
 from otalink.files import kind_of, make_folder, remove_staged, rename, size_of
+from otalink.flash import on_flash
 from otalink.install import Installation
 from otalink.journal import check_idle
 from otalink.paths import INCOMING, NEW_SUFFIX, parents
 from otalink.release import Header
-from otalink.staging import on_flash
 
 
 async def compare(job):
@@ -26,7 +27,7 @@ async def compare(job):
     if await flash.digest(new) != job.release.mark:
         raise FolderChangedError("what was checked is not there any more")
     with on_flash(new, "read", open, root + new, "rb") as file:
-        flash.begin(found[0] for found in Header(file).files())
+        begin(root, (found[0] for found in Header(file).files()))
     rename(root, new, INCOMING)
     job.count = job.differ = 0
     with on_flash(INCOMING, "read", open, root + INCOMING, "rb") as file:

@@ -19,11 +19,11 @@ async def fetch(job):
     try:
         await (_fetch_file(job) if job.release.files is None else _fetch_folder(job))
     except (ReleaseError, InstallError):
-        await run("release install prepare.discard", job)
+        await run("release files begin.discard", job)
         raise
     except BaseException:
         if job.wanted is not None:
-            await run("release install prepare.tidy", job)
+            await run("files install prepare.tidy", job)
         raise
     if job.percent < 100:
         job.progress(job.total, job.total)
@@ -32,18 +32,19 @@ async def fetch(job):
 
 
 async def _fetch_file(job):
-    await run("release install differ.compare", job)
-    await run("release install differ.check_space", job)
+    await run("release files install differ.compare", job)
+    await run("release files differ.check_space", job)
     if job.differ:
         await run("ftp_session ftp_login.begin", job)
         await _download(job, "ftp_session header.refuse_change", "ftp_session staging release unpack.download")
-    await run("release install differ.verify", job)
+    await run("release files install differ.verify", job)
 
 
 async def _fetch_folder(job):
-    job.wanted = await run("release install prepare.compare", job)
+    await run("release files begin.begin_release", job)
+    job.wanted = await run("files install prepare.compare", job)
     await run("space.check", job)
-    await run("release install prepare.record", job)
+    await run("files install prepare.record", job)
     await run("ftp_session ftp_login.begin", job)
     if any(file[3] is None for file in job.wanted):
         await run("ftp_session ftp_listing sizes.ask", job)
@@ -51,7 +52,7 @@ async def _fetch_folder(job):
     job.total = sum(file[3] or file[5] or 0 for file in job.wanted)
     await _download(job, "ftp_session ftp_listing look.refuse_change", "ftp_session staging download.download")
     await run("ftp_session ftp_listing look.refuse_change", job, False)
-    await run("release install prepare.finish", job)
+    await run("files install prepare.finish", job)
     job.differ, job.count = len(job.staged), len(job.release.files)
 
 

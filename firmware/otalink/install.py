@@ -1,6 +1,7 @@
 """Puts a release on the flash: stages its files beside their targets and verifies them.
 
-Nothing is written in place: a file is staged as `PATH.ota-new`, closed, and read back. Once all are there, `commit.py`
+`begin.py` comes before it. Nothing is written in place: a file is staged as `PATH.ota-new`, closed, and read back. Once
+all are there, `commit.py`
 commits them by one rename; from there on the boot guard swaps, forward or back, when the board restarts. It knows no
 network and no policy; docs/update.md is its specification.
 """
@@ -13,12 +14,9 @@ from time import ticks_diff, ticks_ms
 from micropython import const
 
 from otalink.errors import InstallError, ReleaseError
-from otalink.files import kind_of, make_folder, recorded, remove, remove_staged, rename, size_of
-from otalink.journal import BUSY, check_idle, state
-from otalink.paths import INCOMING, INSTALLED, NEW_SUFFIX, PLAN, STATE_FOLDER, parents
-from otalink.plan import REMOVE, steps
-from otalink.release import Header
-from otalink.staging import on_flash
+from otalink.files import kind_of, make_folder, remove_staged, rename, size_of
+from otalink.flash import on_flash
+from otalink.paths import INCOMING, INSTALLED, NEW_SUFFIX, STATE_FOLDER, parents
 
 # Reading files back must let the application run: at the least this often.
 _YIELD_MS = const(10)
@@ -37,7 +35,7 @@ class Installation:
         self._buffer = buffer
         self._root = root + "/"
         self._paths = paths
-        self._staged = staged
+        self._staged = [] if staged is None else staged
 
     # What there is
 
@@ -46,6 +44,8 @@ class Installation:
 
         Raises InstallError when there is a record and it cannot be read.
         """
+        from otalink.release import Header
+
         if kind_of(self._root, INSTALLED) is None:
             return None
         try:
@@ -80,28 +80,6 @@ class Installation:
 
     # Staging
 
-    def begin(self, paths):
-        """Begins to stage the files `paths`, which yields them sorted: what an earlier try left beside others goes.
-
-        It takes constant memory if `paths` does. Raises ReleaseError when a file would take a folder's place or a
-        folder a file's, InstallError while another update is on.
-        """
-        root = self._root
-        check_idle(root)
-        self._retrieve_incoming()
-        for step, found in steps(recorded(root, INCOMING), ((path,) for path in paths)):
-            path = found[0]
-            if step == REMOVE:
-                remove_staged(root, path)
-                continue
-            if kind_of(root, path) == "folder":
-                raise ReleaseError(f"{path} is a folder on the board and a file of the release: remove one of them")
-            for folder in parents(path):
-                if kind_of(root, folder) == "file":
-                    raise ReleaseError(f"{folder} is a file on the board and a folder of the release: remove one")
-        if self._staged is None:
-            self._staged = []
-
     def record(self, name, version, files):
         """Writes down what is being staged, before the first file, and again when all digests are known.
 
@@ -118,6 +96,13 @@ class Installation:
         finally:
             on_flash(INCOMING, "written", file.close)
         rename(self._root, new, INCOMING)
+
+    def stage(self, path):
+        """A StagedFile for `path`, empty; the folders that it needs are made."""
+        from otalink.staging import StagedFile
+
+        self.make_folders(path)
+        return StagedFile(path, self._root + path + NEW_SUFFIX)
 
     def make_folders(self, path):
         """Makes the folders that `path` lies in."""
@@ -152,23 +137,3 @@ class Installation:
     def staged_size(self, path):
         """The bytes that `path` will have after the commit."""
         return self.size(path + NEW_SUFFIX if path in self._staged else path)
-
-    def discard(self):
-        """Removes everything that is staged; nothing while a committed update is on."""
-        root = self._root
-        if state(root) in BUSY:
-            return
-        self._retrieve_incoming()
-        for file in recorded(root, INCOMING):
-            remove_staged(root, file[0])
-        remove(root, PLAN)
-        remove(root, INCOMING + NEW_SUFFIX)
-        remove(root, INCOMING)
-        self._paths = self._staged = None
-
-    def _retrieve_incoming(self):
-        # A commit that was cut short has given the record its new name already.
-        staged = INSTALLED + NEW_SUFFIX
-        if kind_of(self._root, staged) is not None and kind_of(self._root, INCOMING) is None:
-            rename(self._root, staged, INCOMING)
-        remove(self._root, STATE_FOLDER + "/broken")

@@ -7,7 +7,6 @@ import os
 
 from otalink.errors import InstallError
 from otalink.paths import STATE_FOLDER
-from otalink.staging import on_flash
 
 # In the order in which they count: those of an update that is on come first.
 _STATES = "committed swapping reverting trial-0 trial-1 trial-2 trial-3 forgetting confirmed reverted broken"
@@ -36,16 +35,25 @@ def plan_name(root):
 
 def become(root, old, new):
     """Takes the plan from one state to the next. Raises InstallError when the flash fails."""
+    from otalink.flash import on_flash
+
     folder = f"{root}{STATE_FOLDER}/"
     on_flash(f"{STATE_FOLDER}/{old}", "renamed", os.rename, folder + old, folder + new)
 
 
 def release_of(root, plan):
-    """What the plan installs, as (name, text of the version)."""
-    path = f"{STATE_FOLDER}/{plan}"
-    with on_flash(path, "read", open, root + path) as file:
-        file.readline()
-        return file.readline()[5:-1], file.readline()[8:-1]
+    """The release that the plan installs, as "NAME VERSION"; what cannot be read of it is empty."""
+    try:
+        with open(f"{root}{STATE_FOLDER}/{plan}") as file:
+            file.readline()
+            return file.readline()[5:-1] + " " + file.readline()[8:-1]
+    except (OSError, ValueError):
+        return " "
+
+
+def failed(root="/"):
+    """The release that this board went back from, as "NAME VERSION", or None."""
+    return release_of(root, "reverted") if state(root) == "reverted" else None
 
 
 def check_idle(root="/"):

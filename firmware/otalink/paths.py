@@ -1,6 +1,6 @@
 """Where otalink keeps what on a board's flash, and what a release may name there: paths and SHA-256 digests. Pure."""
 
-# How a release header begins, and how long it may be: it lies on the flash of a board.
+# How a release header begins, and how long it may be, in bytes: it lies on the flash of a board.
 HEADER_MAGIC = "otalink"
 HEADER_FORMAT = "1"
 HEADER_LENGTH_MAX = 1048576
@@ -14,6 +14,10 @@ INSTALLED = STATE_FOLDER + "/installed"
 INCOMING = STATE_FOLDER + "/incoming"
 # The plan of an update until it is committed; from then on its name is the state.
 PLAN = STATE_FOLDER + "/plan" + NEW_SUFFIX
+# The form of the plans that are written: a guard of the same or a newer one carries them out.
+PLAN_FORMAT = 1
+# The boot guard, never missing, so replaced by copy; in this order, behind all other files.
+GUARD = ("boot.py", "otaswap.py", "otaguard.py")
 # Bounds what a hostile header can make a board hold. littlefs allows 255 bytes a name, and a suffix is added.
 PATH_MAX = 240
 

@@ -1,4 +1,4 @@
-"""The updater's steps on the flash ahead of the commit, each a phase: compare, record, verify, discard."""
+"""The updater's steps on the flash ahead of the commit, each a phase: compare, record, verify."""
 
 from otalink.errors import InstallError
 from otalink.install import Installation
@@ -18,13 +18,12 @@ def installed(job):
 
 
 async def compare(job):
-    """Begins to stage the release. Gives those of its files that have to be fetched, with two more elements each.
+    """Compares the release with the flash, once its staging has begun. Gives those of its files that are to be fetched.
 
-    The SHA-256 of what the flash has, where nothing but the fetched file can tell whether it is equal, else None; and
+    They have two more elements each: the SHA-256 of what the flash has, where nothing but the fetched file can tell whether it is equal, else None; and
     the size of that, or None. What is staged already is put into the empty `job.staged`.
     """
     flash = _open(job)
-    flash.begin(file[0] for file in job.release.files)
     wanted = []
     for file in job.release.files:
         path, _, digest, size = file[:4]
@@ -63,12 +62,6 @@ async def finish(job):
 def tidy(job):
     """Removes what a download has left half done."""
     _open(job).tidy()
-
-
-def discard(job):
-    """Removes everything that is staged."""
-    job.is_ready = False
-    _open(job).discard()
 
 
 def _open(job):

@@ -5,10 +5,9 @@ from binascii import hexlify
 
 from micropython import const
 
-from otalink.errors import InstallError, ReleaseError
+from otalink.errors import ReleaseError
+from otalink.flash import on_flash
 
-# littlefs numbers its errors by itself: this is no space, whatever the port.
-_NO_SPACE = const(28)
 # A growing file is written to flash anew from its last block on at each flush: 16 KiB cost one hundredth more.
 _FLUSH = const(16384)
 
@@ -66,12 +65,3 @@ class StagedFile:
         file, self._file = self._file, None
         if file is not None:
             on_flash(self._path, "written", file.close)
-
-
-def on_flash(path, what, function, *arguments):
-    """Calls `function`; its OSError becomes an InstallError which says that `path` cannot be `what`."""
-    try:
-        return function(*arguments)
-    except OSError as error:
-        reason = "the flash is full" if error.errno == _NO_SPACE else f"the flash failed with error {error.errno}"
-        raise InstallError(f"/{path} cannot be {what}: {reason}", error.errno)

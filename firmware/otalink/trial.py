@@ -9,7 +9,6 @@ from otalink.errors import InstallError
 from otalink.files import remove
 from otalink.journal import become, check_idle, plan_name, release_of, state
 from otalink.paths import STATE_FOLDER
-from otalink.version import format_version
 
 # Seconds between tries to reach the server, at the most, once all else speaks for the release.
 _INTERVAL = const(60)
@@ -37,8 +36,8 @@ def begin(job):
     if left is None:
         check_idle(root)
     elif left:
-        name, version = release_of(root, plan_name(root))
-        job.say(f"{name} {version} is confirmed when it has run for {job.config.confirm_after} s")
+        release = release_of(root, plan_name(root))
+        job.say(f"{release} is confirmed when it has run for {job.config.confirm_after} s")
     return left
 
 
@@ -51,7 +50,7 @@ def _left(job):
         job.started = True
         _started(root)
         if trial:
-            job.say("{} {} is on trial".format(*release_of(root, plan)))
+            job.say(release_of(root, plan) + " is on trial")
     if not trial:
         return None
     if job.began is not None:
@@ -70,7 +69,7 @@ def confirm(job):
     if state(root) != "trial":
         return False
     become(root, plan, "confirmed")
-    job.say("{} {} is confirmed".format(*release_of(root, "confirmed")))
+    job.say(release_of(root, "confirmed") + " is confirmed")
     return True
 
 
@@ -81,15 +80,7 @@ def rollback(job):
     if state(root) != "confirmed":
         raise InstallError("there is no release to go back to")
     become(root, "confirmed", "reverting")
-    return "going back from {} {}".format(*release_of(root, "reverting"))
-
-
-def refuses(job, release):
-    """A line that says so when this board went back from `release`; None when it may be installed."""
-    root = job.root + "/"
-    if state(root) != "reverted" or release_of(root, "reverted") != (release.name, format_version(release.version)):
-        return None
-    return f"the board went back from {release.label}: not tried again until another is offered"
+    return "going back from " + release_of(root, "reverting")
 
 
 def _started(root):

@@ -16,11 +16,12 @@ from micropython import const
 from otalink.chunks import CHUNK, chunk, chunk_count
 from otalink.errors import ReleaseError, TransferError
 from otalink.files import kind_of, size_of
+from otalink.flash import on_flash
 from otalink.ftp_session import FtpSession
 from otalink.paths import INCOMING, NEW_SUFFIX
 from otalink.progress import report
 from otalink.release import Header
-from otalink.staging import StagedFile, on_flash
+from otalink.staging import StagedFile
 
 # Another transfer takes several round trips: so many bytes come in less time.
 _GAP_MAX = const(16384)

@@ -157,7 +157,7 @@ class Updater:
         """The version that is installed, four ints; None when none is recorded, or another application's is."""
         if self.config is None:
             return None
-        return call("release install prepare.installed", self._job)
+        return call("files install prepare.installed", self._job)
 
     async def _alone(self, step, *arguments):
         if self._fault is not None:
@@ -225,7 +225,7 @@ class Updater:
         return run("fetch.fetch", self._job)
 
     def _discard(self):
-        call("release install prepare.discard", self._job)
+        call("release files begin.discard", self._job)
 
     def _say(self, *lines):
         for line in lines:

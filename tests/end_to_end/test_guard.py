@@ -12,7 +12,7 @@ GUARD = Path(__file__).parents[2] / "firmware" / "guard"
 
 @pytest.fixture
 def guarded(board: VirtualBoard) -> VirtualBoard:
-    board.mpremote("fs", "cp", str(GUARD / "boot.py"), str(GUARD / "otaguard.py"), ":")
+    board.mpremote("fs", "cp", str(GUARD / "boot.py"), str(GUARD / "otaguard.py"), str(GUARD / "otaswap.py"), ":")
     board.mpremote("fs", "mkdir", ":.otalink")
     return board
 

@@ -13,7 +13,7 @@ from binascii import hexlify
 import flash as chips
 import vfs
 
-from otalink import forget, install, journal, trial  # noqa: F401 - while sys.path finds them
+from otalink import begin, forget, install, journal, ready, record, staging, trial  # noqa: F401 - while sys.path finds them
 from otalink.commit import commit
 from otalink.install import Installation
 from otalink.space import check_space
@@ -133,17 +133,18 @@ _compiled = {}
 def _load_guard():
     # Nine tenths of a boot would be the compilation of the guard that is on the chip: each content is compiled once.
     # One that does not load, or is not there, is left to the board's own import.
-    sys.modules.pop("otaguard", None)
-    try:
-        with open("/otaguard.py", "rb") as file:
-            content = file.read()
-        if content not in _compiled:
-            _compiled[content] = compile(content, "otaguard.py", "exec")
-        names = {"__name__": "otaguard"}
-        exec(_compiled[content], names)
-    except Exception:
-        return
-    sys.modules["otaguard"] = _Module(names)
+    for name in ("otaguard", "otaswap"):
+        sys.modules.pop(name, None)
+        try:
+            with open(f"/{name}.py", "rb") as file:
+                content = file.read()
+            if content not in _compiled:
+                _compiled[content] = compile(content, name + ".py", "exec")
+            names = {"__name__": name}
+            exec(_compiled[content], names)
+            sys.modules[name] = _Module(names)
+        except Exception:
+            pass
 
 
 def run(coroutine):
@@ -213,14 +214,15 @@ def rollback():
 
 def failed():
     """The version, as text, that the board went back from; None if it did not."""
-    return journal.release_of("/", "reverted")[1] if journal.state() == "reverted" else None
+    found = journal.failed()
+    return found and found.partition(" ")[2]
 
 
 def update(release):
     """What a download does: stages what differs, and commits."""
     installation = Installation(BUFFER)
     files = release.listing
-    installation.begin([file[0] for file in files])
+    begin.begin("/", (file[0] for file in files))
     wanted = []
     for path, digest, _ in files:
         if run(installation.digest(path)) == digest:
@@ -236,4 +238,5 @@ def update(release):
             staged = installation.stage(path)
             staged.write(release.files[path])
             run(installation.verify(path, staged.finish(size, digest)))
+    ready.check("/")
     commit("/", 600, print)

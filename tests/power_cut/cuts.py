@@ -18,7 +18,7 @@ import board as boards  # noqa: E402 - found on the path above
 import scenarios  # noqa: E402
 from flash import KINDS, NOTHING, apply, tear  # noqa: E402
 
-from otalink import commit, journal  # noqa: E402
+from otalink import journal  # noqa: E402
 from otalink.install import Installation  # noqa: E402
 
 KEPT = ".ota-old"
@@ -173,13 +173,13 @@ class Cuts:
 
 
 def main():
-    for path in ("boot.py", "otaguard.py"):
-        with open(GUARD if path == "otaguard.py" else f"{FIRMWARE}/guard/{path}", "rb") as file:
+    for path in scenarios.GUARD:
+        with open(f"{GUARD}/{path}", "rb") as file:
             scenarios.FIRMWARE[path] = file.read()
     sys.path[:] = ["", ".frozen", "/lib"]  # a board's
     if FILE_SYSTEM == "VfsFat":
         boards.Board.kind = vfs.VfsFat
-        commit._refuse_fat = lambda root: None
+        boards.ready._refuse_fat = lambda root: None
     try:
         cuts = Cuts(NAME)
         if FILE_SYSTEM == "VfsFat":

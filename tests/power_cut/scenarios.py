@@ -10,11 +10,14 @@ from board import BUFFER, BadError, Board, Release, confirm, exists, failed, rol
 from flash import BLOCK
 
 from otalink import journal
+from otalink.begin import begin
 from otalink.install import Installation
 
 BLOCKS = 40
 # What no release names stays as it is.
 OWN = {"otalink.json": b'{"name": "app"}', "lib/own.txt": b"mine"}
+# The boot guard and what calls it; FIRMWARE gets their content.
+GUARD = ("boot.py", "otaswap.py", "otaguard.py")
 FIRMWARE = {}
 
 
@@ -58,7 +61,7 @@ class Scenario:
         board.format()
         board.mount()
         put(OWN)
-        put({path: FIRMWARE[path] for path in ("boot.py", "otaguard.py")})
+        put({path: FIRMWARE[path] for path in GUARD})
         os.mkdir("/.otalink")
         board.boot()
         install(board, self.old)
@@ -121,7 +124,7 @@ class Guard(Scenario):
     def __init__(self):
         self.new = _release(
             2,
-            {"otaguard.py": self.other(), "boot.py": FIRMWARE["boot.py"] + b"# another\n", "lib/a.py": text("a2", 40)},
+            dict([(path, self.other(path)) for path in GUARD] + [("lib/a.py", text("a2", 40))]),
         )
         self.old = _release(1, {"lib/a.py": text("a1", 40), "gone.py": text("g", 30)})
         self.old.files.update(FIRMWARE)
@@ -129,8 +132,8 @@ class Guard(Scenario):
         self.back = self.old
         Scenario.__init__(self)
 
-    def other(self):
-        return FIRMWARE["otaguard.py"] + b"\n# another\n"
+    def other(self, path):
+        return FIRMWARE[path] + b"\n# another\n"
 
 
 class FailingGuard(Guard):
@@ -144,8 +147,9 @@ class FailingGuard(Guard):
         self.goal = self.old
         self.allowed = (self.old,)
 
-    def other(self):
-        return b"FORMAT = 1\n\n\ndef boot():\n    raise ValueError('a new fault')\n"
+    def other(self, path):
+        fault = b"def boot():\n    raise ValueError('a new fault')\n"
+        return fault if path == "otaguard.py" else Guard.other(self, path)
 
     def act(self, board):
         if failed() is not None:
@@ -160,8 +164,16 @@ class FailingGuard(Guard):
 class BrokenGuard(FailingGuard):
     """The new guard does not compile."""
 
-    def other(self):
-        return b"def boot(:\n"
+    def other(self, path):
+        return b"def boot(:\n" if path == "otaguard.py" else Guard.other(self, path)
+
+
+class FailingSwap(FailingGuard):
+    """The new guard is good, but not what it loads to count the trial's boots."""
+
+    def other(self, path):
+        fault = b"FORMAT = 1\n\n\ndef work(names, cause):\n    raise ValueError('a new fault')\n"
+        return fault if path == "otaswap.py" else Guard.other(self, path)
 
 
 class Full(Scenario):
@@ -206,7 +218,7 @@ class Resumed(Scenario):
     def prepare(self, board):
         installation = Installation(BUFFER)
         files = self.ghost.listing
-        installation.begin([file[0] for file in files])
+        begin("/", (file[0] for file in files))
         installation.record("app", self.ghost.version, files)
         for path, _, _ in files:
             if path != "main.py":
@@ -276,7 +288,7 @@ class GuardRollback(Rollback, Guard):
         third = dict(files)
         third["otaguard.py"] = files["otaguard.py"] + b"# a third\n"
         third = Release(3, third)
-        installation.begin([file[0] for file in third.listing])
+        begin("/", (file[0] for file in third.listing))
         installation.record("app", third.version, third.listing)
         staged = installation.stage("otaguard.py")
         staged.write(third.files["otaguard.py"])
@@ -304,8 +316,8 @@ class Unconfirmed(Scenario):
 class OlderPlan(Guard):
     """A newer guard, which reads plans of a format to come as well, carries out an older plan."""
 
-    def other(self):
-        return FIRMWARE["otaguard.py"].replace(b"FORMAT = 1", b"FORMAT = 2")
+    def other(self, path):
+        return Guard.other(self, path).replace(b"FORMAT = 1", b"FORMAT = 2")
 
 
 ALL = {
@@ -313,6 +325,7 @@ ALL = {
     "guard": Guard,
     "failing-guard": FailingGuard,
     "broken-guard": BrokenGuard,
+    "failing-swap": FailingSwap,
     "full": Full,
     "resumed": Resumed,
     "again": Again,

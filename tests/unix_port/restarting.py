@@ -51,19 +51,21 @@ class Folder:
 
 
 def restart(system):
-    """Boots with the file system `system` at `/`, until the application would run."""
-    import otaguard
-
+    """Boots with the file system `system` at `/`, until the application would run: by the boot guard that it holds."""
     vfs.umount("/")
     vfs.mount(system, "/")
+    sys.path.insert(0, "/")
     try:
         while True:
+            for name in ("otaguard", "otaswap"):
+                sys.modules.pop(name, None)
             try:
-                otaguard.boot()
+                __import__("otaguard").boot()
                 break
             except ResetError:
                 pass
     finally:
+        sys.path.pop(0)
         for _, path in vfs.mount():
             if path in ("/", "/main.py"):
                 vfs.umount(path)

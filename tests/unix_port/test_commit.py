@@ -11,30 +11,32 @@ PRELUDE = f"""
 sys.path.insert(0, {str(POWER_CUT)!r})
 import os, vfs
 import board as boards
-from board import BUFFER, Board, Release, confirm, failed, rollback, tree
+from board import _Job, BUFFER, Board, Release, confirm, failed, rollback, tree
 from scenarios import put
 from otalink.errors import *
-from otalink import journal
+from otalink import journal, ready
+from otalink.begin import begin, discard
 from otalink.commit import commit
 from otalink.install import Installation
 from otalink.space import check_space
 
 BOOT = open({str(SOURCES / "boot.py")!r}).read().encode()
 GUARD = open({str(SOURCES / "otaguard.py")!r}).read().encode()
+SWAP = open({str(SOURCES / "otaswap.py")!r}).read().encode()
 sys.path[:] = ["", ".frozen", "/lib"]
 
 def make(blocks=60):
     board = Board(bytearray(4096 * blocks))
     board.format()
     board.mount()
-    put({{"boot.py": BOOT, "otaguard.py": GUARD}})
+    put({{"boot.py": BOOT, "otaguard.py": GUARD, "otaswap.py": SWAP}})
     board.off()
     board.mount()
     return board
 
 def stage(release):
     installation = Installation(BUFFER)
-    installation.begin([file[0] for file in release.listing])
+    begin("/", (file[0] for file in release.listing))
     installation.record("app", release.version, release.listing)
     for path, digest, size in release.listing:
         staged = installation.stage(path)
@@ -42,6 +44,7 @@ def stage(release):
         boards.run(installation.verify(path, staged.finish(size, digest)))
 
 def put_in(deadline=600):
+    ready.check("/")
     commit("/", deadline, print)
 
 def attempt(function, *arguments):
@@ -103,7 +106,7 @@ print(names())
         "",
         "['.otalink/committed', '.otalink/confirmed', '.otalink/installed', '.otalink/installed.ota-new', "
         "'.otalink/log', 'a.py', 'a.py.ota-new', 'boot.py', 'gone.py', 'lib/new.py.ota-new', 'otaguard.py', "
-        "'otaguard.py.ota-new']",
+        "'otaguard.py.ota-new', 'otaswap.py']",
     ]
 
 
@@ -155,7 +158,7 @@ stage(FIRST)
 put_in()
 before = names()
 attempt(stage, SECOND)
-Installation(BUFFER).discard()
+discard(_Job())
 print(names() == before)
 board.boot()
 attempt(stage, SECOND)
@@ -178,7 +181,7 @@ attempt(put_in)
 @pytest.mark.parametrize(
     "case",
     [
-        "os.remove('/otaguard.py')",
+        "os.remove('/otaswap.py')",
         "put({'boot.py': b'import network'})",
         "os.remove('/boot.py')",
     ],
@@ -192,7 +195,7 @@ def test_a_board_without_a_guard_is_told_what_to_do(board, case):
 
 
 def test_a_guard_too_old_for_the_plan_is_told(board):
-    lines = board("put({'otaguard.py': GUARD.replace(b'FORMAT = 1', b'FORMAT = 0')})\nstage(FIRST)\nattempt(put_in)")
+    lines = board("put({'otaswap.py': SWAP.replace(b'FORMAT = 1', b'FORMAT = 0')})\nstage(FIRST)\nattempt(put_in)")
     assert lines == ["InstallError: the boot guard is too old for this otalink: run `otalink flash` over the cable"]
 
 
@@ -242,15 +245,15 @@ def test_what_an_abandoned_download_left_goes_with_the_next(board):
 stage(Release(1, {"ghost/deep/g.py": b"g", "a.py": b"1"}))
 os.rename("/.otalink/incoming", "/.otalink/installed.ota-new")  # as a commit that was cut leaves it
 put({".otalink/plan.ota-new": b"otalink-plan 1"})
-Installation(BUFFER).begin(["a.py"])
+begin("/", ["a.py"])
 print(names())
-Installation(BUFFER).discard()
+discard(_Job())
 print(names())
 """
     )
     assert lines == [
-        "['.otalink/incoming', '.otalink/plan.ota-new', 'a.py.ota-new', 'boot.py', 'otaguard.py']",
-        "['boot.py', 'otaguard.py']",
+        "['.otalink/incoming', '.otalink/plan.ota-new', 'a.py.ota-new', 'boot.py', 'otaguard.py', 'otaswap.py']",
+        "['boot.py', 'otaguard.py', 'otaswap.py']",
     ]
 
 

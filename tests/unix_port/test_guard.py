@@ -18,6 +18,7 @@ from board import ResetError, machine
 
 BOOT = open({str(SOURCES / "boot.py")!r}).read()
 GUARD = open({str(SOURCES / "otaguard.py")!r}).read()
+SWAP = open({str(SOURCES / "otaswap.py")!r}).read()
 PWRON, HARD, WDT, SLEEP, SOFT = 1, 2, 3, 4, 5
 TRIALS = ("trial-0", "trial-1", "trial-2", "trial-3")
 
@@ -86,6 +87,7 @@ board.format()
 board.mount()
 write("/boot.py", BOOT)
 write("/otaguard.py", GUARD)
+write("/otaswap.py", SWAP)
 write("/main.py", "print('main')\\nANSWER = 42\\n")
 os.mkdir("/.otalink")
 """
@@ -501,7 +503,7 @@ print(start(), state())
     )
     assert lines == [
         "restart reverted old True",
-        "['.otalink', 'a.py', 'boot.py', 'main.py', 'otaguard.py']",
+        "['.otalink', 'a.py', 'boot.py', 'main.py', 'otaguard.py', 'otaswap.py']",
         "main",
         "REPL reverted",
     ]
@@ -531,9 +533,9 @@ def test_the_log_is_bounded(boot):
     lines = boot(
         """
 boards._load_guard()
-import otaguard
+import otaswap
 for n in range(500):
-    otaguard.log(f"line {n} of the log")
+    otaswap.log(f"line {n} of the log")
 sizes = [os.stat("/.otalink/" + name)[6] for name in ("log", "log-1")]
 print(sum(sizes) <= 2100, sum(sizes) >= 1000, read("/.otalink/log").endswith("line 499 of the log\\n"))
 """

@@ -10,19 +10,23 @@ SOURCES = Path(__file__).parents[2] / "firmware" / "guard"
 PRELUDE = f"""
 import sys
 sys.path += [{str(Path(__file__).parent)!r}, {str(SOURCES)!r}]
-GUARD = {{name: open({str(SOURCES)!r} + "/" + name, "rb").read() for name in ("boot.py", "otaguard.py")}}
+GUARD = {{name: open({str(SOURCES)!r} + "/" + name, "rb").read() for name in ("boot.py", "otaguard.py", "otaswap.py")}}
 """
 PRELUDE += """
 import asyncio, gc, hashlib, os, vfs
 from binascii import hexlify
 from otalink.errors import *
+from otalink.begin import begin, discard
 from otalink.commit import commit
 from otalink.install import Installation
-from otalink.staging import StagedFile
 from otalink.space import check_space
+from otalink.staging import StagedFile
 from restarting import restart, settle
 
 BLOCK = 4096
+
+class Job:
+    root = "/flash"
 
 class Ram:
     def __init__(self, blocks):
@@ -77,7 +81,7 @@ def tree(folder="/flash"):
     found = []
     for name, kind, *_ in os.ilistdir(folder):
         path = folder + "/" + name
-        if path in ("/flash/boot.py", "/flash/otaguard.py", "/flash/.otalink/log", "/flash/.otalink/log-1"):
+        if path[7:] in GUARD or path.startswith("/flash/.otalink/log"):
             continue
         found.append(path[7:] + ("/" if kind & 0x4000 else ""))
         if kind & 0x4000:
@@ -98,7 +102,7 @@ def sha(data):
 async def stage(flash, version, files, check=True):
     # Stages files (content by path) as a download does.
     paths = sorted(files)
-    flash.begin(paths)
+    begin("/flash/", paths)
     if check:
         check_space("/flash/", sum(len(path) + 100 for path in paths), [(path, len(files[path])) for path in paths])
     listed = [(path, sha(files[path]), len(files[path])) for path in paths]
@@ -117,7 +121,7 @@ async def stage(flash, version, files, check=True):
                 staged.close()
         flash.record("app", version, listed)
     except InstallError:
-        flash.discard()
+        discard(Job())
         raise
 
 async def attempt(coroutine):
@@ -305,7 +309,7 @@ def test_the_nonsense_that_statvfs_says_of_a_full_flash_is_no_space(flash):
                 except OSError:
                     status = os.statvfs("/flash")
                     nonsense += status[4] > status[2]
-                    flash.begin(["app.py"])
+                    begin("/flash/", ["app.py"])
                     said(check_space, "/flash/", 100, [("app.py", 1)])
             vfs.umount("/flash")
         print(nonsense > 0)
@@ -321,7 +325,7 @@ def test_a_flash_that_gives_back_something_else_is_caught(flash):
         """
         mount(38)
         flash = Installation(bytearray(1024), "/flash")
-        flash.begin(["app.py"])
+        begin("/flash/", ["app.py"])
         flash.record("app", (1, 0, 0, 0), [("app.py", "0" * 64, 0)])
         staged = flash.stage("app.py")
         staged.write(b"A" * 20000)
@@ -331,7 +335,7 @@ def test_a_flash_that_gives_back_something_else_is_caught(flash):
                 ram.data[i + 100] ^= 1
                 break
         await attempt(flash.verify("app.py", digest))
-        flash.discard()
+        discard(Job())
         print(tree())
         said(put_in)
         """
@@ -354,7 +358,7 @@ def test_a_flash_that_fails_is_one_error_whatever_is_done(flash):
         await stage(flash, (1, 0, 0, 0), ONE)
         ram.broken = Always()
         said(put_in)
-        said(flash.discard)
+        said(discard, Job())
         said(flash.record, "app", (1, 0, 0, 0), [])
         said(flash.stage, "x/y.py")
         """
@@ -410,7 +414,7 @@ def test_what_an_earlier_try_left_is_used_or_removed(flash):
         await stage(flash, (1, 0, 0, 0), ONE)
         # The board restarts here.
         flash = Installation(bytearray(1024), "/flash")
-        flash.begin(["app.py", "new/c.py"])
+        begin("/flash/", ["app.py", "new/c.py"])
         print(tree())
         print(await flash.take_staged("app.py", sha(ONE["app.py"])), await flash.take_staged("new/c.py", None))
         print(flash.staged_size("app.py"))
@@ -431,10 +435,10 @@ def test_a_staged_file_goes_on_with_what_was_there_or_begins_over(flash):
         """
         mount(38)
         flash = Installation(bytearray(1024), "/flash")
-        flash.begin(["app.py"])
+        begin("/flash/", ["app.py"])
         flash.record("app", (1, 0, 0, 0), [])
         flash.make_folders("app.py")
-        target = "app.py", "/flash/app.py.ota-new", flash._staged
+        target = "app.py", "/flash/app.py.ota-new"
 
         first = StagedFile(*target)
         first.write(b"wrong" * 2000)
@@ -457,7 +461,7 @@ def test_a_file_that_is_abandoned_is_removed_with_its_folders(flash):
         """
         mount(38)
         flash = Installation(bytearray(1024), "/flash", ["deep/er/x.py"])
-        flash.begin(["deep/er/x.py"])
+        begin("/flash/", ["deep/er/x.py"])
         staged = flash.stage("deep/er/x.py")
         staged.write(b"half")
         staged.close()

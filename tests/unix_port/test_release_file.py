@@ -454,6 +454,32 @@ def test_a_flash_that_is_too_full_is_said_before_anything_is_fetched(board, publ
     assert board.state() == []
 
 
+def test_a_thousand_files_take_no_more_memory_than_ten(board, publish):
+    def files(count, version):
+        return {f"data/{number:04}.txt": b"%d" % version for number in range(count)}
+
+    peaks = []
+    for count in (10, 1000):
+        publish(count, files(count, count))
+        with Server(publish.folder) as server:
+            lines = board.run(
+                server,
+                """
+                peak = 0
+                def look(*_):
+                    global peak
+                    gc.collect()
+                    peak = max(peak, gc.mem_alloc())
+                print(await make(message=look, progress=look).update())
+                print(peak)
+                """,
+            )
+        assert lines[0] == "True"
+        assert board.files() == files(count, count)
+        peaks.append(int(lines[1]))
+    assert peaks[1] < peaks[0] + 1024, peaks
+
+
 def test_finer_steps_work_for_a_release_file_too(board, publish, signer, known):
     publish(2, content(2), signer)
     with Server(publish.folder) as server:

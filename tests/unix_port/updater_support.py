@@ -20,7 +20,7 @@ from pyftpdlib.servers import FTPServer
 from otalink.release import Header
 
 SOURCES = Path(__file__).parents[2] / "firmware" / "guard"
-GUARD = ("boot.py", "otaguard.py")
+GUARD = ("boot.py", "otaguard.py", "otaswap.py")
 PASSWORD = "s3cret-Pässword"
 RESTART = f"""
 sys.path += [{str(Path(__file__).parent)!r}, {str(SOURCES)!r}]

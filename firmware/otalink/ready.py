@@ -1,0 +1,70 @@
+"""Whether a board can commit what is staged: its guard, its file system, its space for the guard's copy."""
+
+from otalink.boot_rule import calls_guard
+from otalink.errors import InstallError, ReleaseError
+from otalink.files import kind_of, size_of
+from otalink.paths import GUARD, NEW_SUFFIX, PLAN_FORMAT, STATE_FOLDER
+
+
+def check(root):
+    """Raises InstallError when the board at `root`, which ends in a slash, has no boot guard, one that is too old, a
+    FAT file system, or no space for the guard's copy; ReleaseError for a staged `boot.py` that would not start the
+    guard."""
+    _refuse_fat(root)
+    if kind_of(root, "boot.py" + NEW_SUFFIX) is not None:
+        _check_boot(root + "boot.py" + NEW_SUFFIX)
+    try:
+        known = _guard_format(root) if calls_guard(_read(root + "boot.py")) else None
+    except (OSError, ValueError):
+        known = None
+    if known is None:
+        raise InstallError("/boot.py does not start the boot guard: run `otalink flash` once over the cable")
+    if known < PLAN_FORMAT:
+        raise InstallError("the boot guard is too old for this otalink: run `otalink flash` over the cable")
+    replaced = [path for path in GUARD if kind_of(root, path + NEW_SUFFIX) is not None]
+    if replaced:
+        _check_space(root, replaced)
+
+
+def _refuse_fat(root):
+    # Only FAT finds a name in other letters.
+    if kind_of(root, STATE_FOLDER.upper()) is not None:
+        raise InstallError("the flash is FAT, where a power cut breaks an update: format it as littlefs")
+
+
+def _check_boot(path):
+    try:
+        source = _read(path)
+        compile(source, "boot.py", "exec")
+    except (SyntaxError, UnicodeError):
+        raise ReleaseError("boot.py: it does not compile")
+    if not calls_guard(source):
+        raise ReleaseError("boot.py: it does not begin by calling the boot guard, as otalink's own does")
+
+
+def _guard_format(root):
+    # It is compiled at boot only: what it can do is said in a line of its own.
+    with open(root + "otaswap.py") as file:
+        for line in file:
+            if line.startswith("FORMAT = "):
+                return int(line[9:])
+    return None
+
+
+def _check_space(root, replaced):
+    # The guard keeps copies of these.
+    from otalink.space import space_of
+
+    block, free = space_of(root)
+    needed = sum((size_of(root, path) or 0) // block + 2 for path in replaced)
+    if needed > free:
+        from otalink.forget import forget
+
+        forget(root)
+        if needed > space_of(root)[1]:
+            raise InstallError("the flash is too full for the boot guard's copy: remove files")
+
+
+def _read(path):
+    with open(path) as file:
+        return file.read()
