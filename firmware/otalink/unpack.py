@@ -102,6 +102,7 @@ class _Unpacker:
     def take(self, view):
         # A sink for FtpSession.retrieve: True when the transfer is of no use any more.
         job = self._job
+        view = memoryview(view)  # a slice of the buffer itself would be a copy
         size = len(view)
         job.received += size
         start = 0

@@ -465,13 +465,12 @@ def test_a_thousand_files_take_no_more_memory_than_ten(board, publish):
             lines = board.run(
                 server,
                 """
-                peak = 0
+                found = [0]
                 def look(*_):
-                    global peak
                     gc.collect()
-                    peak = max(peak, gc.mem_alloc())
+                    found[0] = max(found[0], gc.mem_alloc())
                 print(await make(message=look, progress=look).update())
-                print(peak)
+                print(found[0])
                 """,
             )
         assert lines[0] == "True"
