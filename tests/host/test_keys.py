@@ -12,6 +12,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
+from otalink.config import configure
 from otalink.signature import decode_key, key_id, verify
 from otalink_host.cli import PASSPHRASE_VARIABLE, main
 from otalink_host.errors import UserError
@@ -211,6 +212,14 @@ def test_boards_get_the_modulus_under_its_id(made: tuple[Path, Key]) -> None:
     _, key = made
     ((identity, text),) = for_boards([key]).items()
     assert b64decode(text) == decode_key(identity, text) == key.modulus
+
+
+def test_a_board_takes_what_is_exported(made: tuple[Path, Key], run: Run) -> None:
+    folder, key = made
+    status, printed, _ = run("keys", "export", "--keys", str(folder))
+    assert status == 0
+    values = {"name": "thermostat", "host": "localhost", **json.loads(printed)}
+    assert configure(values).keys == for_boards([key])
 
 
 # The commands
