@@ -395,7 +395,7 @@ def keys_new(
 
     folder = _keys_folder(config, keys)
     secret = None
-    if passphrase or passphrase_fd is not None:
+    if passphrase or passphrase_fd is not None or PASSPHRASE_VARIABLE in os.environ:
         secret = _passphrase(folder / (name + PRIVATE), passphrase_fd, confirm=True)
     key = create(folder, name, secret)
     protection = "with a passphrase" if key.encrypted else "without a passphrase"

@@ -223,7 +223,7 @@ def withdraw(folder: Path, name: str, version: str | None = None, *, undo: bool 
 
 
 def list_releases(folder: Path, keys: dict[str, str] | None = None) -> Listing:
-    """The releases in `folder` and in the folders right in it, which hold one application each.
+    """The releases in `folder` and in the folders right in it, which hold one application each; the newest first.
 
     `keys` are the known ones, as in `/otalink.json`: a release file that one of them signed must be as it was then.
     """
@@ -237,6 +237,8 @@ def list_releases(folder: Path, keys: dict[str, str] | None = None) -> Listing:
         for entry in sorted(folder.iterdir()):
             if entry.is_dir() and not entry.name.startswith(".") and entry.name not in taken:
                 _list_folder(entry, listing, keys)
+    listing.releases.sort(key=lambda release: release.version, reverse=True)
+    listing.releases.sort(key=lambda release: (release.folder, release.name))
     return listing
 
 
@@ -287,6 +289,7 @@ class _Publisher:
             _sync_folders({self._folder})
         self._put(self._result.versioned)
         _sync_folders({self._folder})
+        (self._folder / f"{WITHDRAWN_PREFIX}{self._result.versioned}").unlink(missing_ok=True)
         for path in removals:
             self._remove(path)
         (self._folder / JOURNAL_NAME).unlink(missing_ok=True)
@@ -301,7 +304,7 @@ class _Publisher:
     def _check_version(self, allow_older: bool) -> None:
         name, version, folder = self._result.name, self._result.version, self._folder
         standing, standing_version = self._standing()
-        _refuse_withdrawn(self._present, name, version)
+        _refuse_withdrawn([each for each in self._present if not self._comes_back(each)], name, version)
         for filename in self._present:
             parsed = _parse(filename)
             if parsed is not None and parsed[1] > version and parsed[2] == release_file.EXTENSION and not allow_older:
@@ -326,6 +329,13 @@ class _Publisher:
                 f"{text} is published already, with other content: give the new one a higher version "
                 f"(boards that have {format_version(version)} would never fetch it)"
             )
+
+    def _comes_back(self, hidden: str) -> bool:
+        """True when the file `hidden` is the versioned file, withdrawn, and what is published is the release it was."""
+        versioned = self._result.versioned
+        if hidden != WITHDRAWN_PREFIX + versioned or _digest(self._folder / hidden) != self._digests[versioned]:
+            return False
+        return versioned not in (self._old_sums or {}) or self._old_sums == self._digests
 
     def _standing(self) -> tuple[str | None, Version | None]:
         """The versioned file that the folder offers now: the one that SHA256SUMS lists, else the newest."""
@@ -498,6 +508,8 @@ def collect(source: Path, ignored: Callable[[str], bool] | None = None) -> Colle
                 raise UserError(f"{file} is no regular file: move it away")
             try:
                 check_path(path)
+            except UnicodeError:
+                raise UserError(f"{source}: {path!a}: its name is not UTF-8: rename it") from None
             except ValueError as error:
                 raise UserError(f"{source}: no release may hold this: {error}") from None
             files[path] = file
@@ -755,7 +767,11 @@ def _list_withdrawn(folder: Path, listing: Listing) -> None:
         parsed = _parse(filename)
         if filename == entry.name or parsed is None or parsed[2] == release_file.EXTENSION:
             continue
-        listing.notes.append(f"{folder}: {filename} is withdrawn: `otalink release withdraw {filename} --undo`")
+        try:
+            _check_return(folder, filename, folder / entry.name)
+            listing.notes.append(f"{folder}: {filename} is withdrawn: `otalink release withdraw {filename} --undo`")
+        except UserError as error:
+            listing.notes.append(f"{folder}: {filename} is withdrawn: {error}")
 
 
 def _list_folder(folder: Path, listing: Listing, keys: dict[str, str]) -> None:

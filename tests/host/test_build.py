@@ -317,6 +317,11 @@ def test_a_file_over_4_gib_is_refused(tmp_path: Path) -> None:
         build(source, signer=None, name="a", version="1", output=tmp_path)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere no file has such a name")
+def test_a_name_that_is_not_utf_8_is_refused(refused: Callable[..., str]) -> None:
+    assert r"'x\udcff.txt': its name is not UTF-8" in refused({"x\udcff.txt": ""})
+
+
 def test_a_header_over_1_mib_is_refused(refused: Callable[..., str]) -> None:
     files: Files = {f"{'x' * 100}/{'y' * 100}/{number}.txt": "" for number in range(3700)}
     assert "1048576 is the most" in refused(files)
@@ -638,6 +643,8 @@ def test_an_older_release_is_published_on_request_only(
     with pytest.raises(UserError, match=r"older than 1\.0\.0\.10"):
         repository.publish_file(old, folder, known)
     assert repository.publish_file(old, folder, known, allow_older=True).written
+    listed = repository.list_releases(folder).releases
+    assert [release.version for release in listed] == [(1, 0, 0, 10), (1, 0, 0, 9)]
 
 
 def test_plain_folders_and_release_files_live_side_by_side(
@@ -708,6 +715,26 @@ def test_a_plain_folder_is_withdrawn_by_its_versioned_file(tmp_path: Path, board
     repository.publish(fill(tmp_path / "plain", {"thermostat_1.0.0.3.py": "three"}), folder)
     with pytest.raises(UserError, match="another release's files now"):
         repository.withdraw(folder, "thermostat", "1.0.0.2", undo=True)
+    assert "another release's files now" in repository.list_releases(folder).notes[0]
+
+
+def test_a_withdrawn_plain_release_comes_back_by_publishing_it_again(tmp_path: Path) -> None:
+    folder = tmp_path / "releases"
+    two: Files = {"thermostat_1.0.0.2.py": "two", "a.txt": "A"}
+    repository.publish(fill(tmp_path / "plain", two), folder)
+    before = content(folder)
+    repository.withdraw(folder, "thermostat", "1.0.0.2")
+    for other in ({"thermostat_1.0.0.2.py": "TWO"}, {"a.txt": "B"}):
+        with pytest.raises(UserError, match="was withdrawn"):
+            repository.publish(fill(tmp_path / "plain", two | other), folder)
+    repository.publish(fill(tmp_path / "plain", two), folder)
+    assert content(folder) == before
+    repository.withdraw(folder, "thermostat", "1.0.0.2")
+    repository.publish(fill(tmp_path / "plain", {"thermostat_1.0.0.3.py": "three"}), folder)
+    with pytest.raises(UserError, match="was withdrawn"):
+        repository.publish(fill(tmp_path / "plain", {"thermostat_1.0.0.2.py": "TWO"}), folder, allow_older=True)
+    repository.publish(fill(tmp_path / "plain", two), folder, allow_older=True)
+    assert content(folder) == before
 
 
 def test_what_cannot_be_withdrawn_is_said(make: Callable[..., Built], known: dict[str, str], tmp_path: Path) -> None:

@@ -273,6 +273,7 @@ def test_a_passphrase_comes_from_the_environment_or_a_descriptor(
     status, _, error = run("release", "build", "app")
     assert status == 1
     assert "the passphrase is wrong" in error
+    assert "with a passphrase" in run("keys", "new", "--name", "second")[1]
     monkeypatch.setenv(PASSPHRASE_VARIABLE, "")
-    assert "is empty" in run("release", "build", "app")[2]
-    assert run("release", "build", "app", "--passphrase-fd", "987")[0] == 1
+    assert "is empty" in run("release", "build", "app", "--key", "release")[2]
+    assert "descriptor 987" in run("release", "build", "app", "--key", "release", "--passphrase-fd", "987")[2]
