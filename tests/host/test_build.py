@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, assume, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+import otalink.version
 from otalink.chunks import CHUNK
 from otalink.errors import ReleaseError
 from otalink.record import format_header
@@ -117,6 +118,15 @@ def test_modules_are_compiled_and_what_starts_the_board_is_not(make: Callable[..
     assert b"lib/main.py" in content["lib/main.mpy"]
     assert built.bytecode == (6, 0)
     assert built.compiled == 2
+
+
+def test_otalink_itself_is_compiled_as_it_is_flashed(make: Callable[..., Built]) -> None:
+    source = Path(otalink.version.__file__).read_bytes()
+    content = dict(unpack(make({"lib/otalink/version.py": source, "lib/version.py": source}).path))
+    assert b"otalink.version" in content["lib/otalink/version.mpy"]
+    assert b"version.py" not in content["lib/otalink/version.mpy"]
+    assert b"lib/version.py" in content["lib/version.mpy"]
+    assert len(content["lib/otalink/version.mpy"]) < len(content["lib/version.mpy"])
 
 
 def test_modules_can_stay_as_they_are(make: Callable[..., Built]) -> None:
