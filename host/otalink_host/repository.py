@@ -37,6 +37,7 @@ from otalink.plan import check_folders, hidden_by
 from otalink.version import check_name, format_version, parse_version
 from otalink_host import release_file
 from otalink_host.errors import UserError
+from otalink_host.startup import check_files, check_release
 
 # Our own names in a release folder: hidden, so that no client takes them for files of a release.
 PART_PREFIX = ".otalink-part-"
@@ -141,6 +142,7 @@ def publish(
         name, versioned, number, files = _application(source, collected.files, name, version)
         targets = {path: target_path(path, versioned) for path in files}
         _check_targets(targets)
+        check_files({targets[path]: file for path, file in files.items()})
         total = sum(file.stat().st_size for file in files.values())
         meter = _Meter(progress, total)
         digests = {path: _digest(file, meter) for path, file in files.items()}
@@ -176,6 +178,7 @@ def publish_file(
         _verify(file, keys, file.name, unsigned, progress)
         folder.mkdir(parents=True, exist_ok=True)
         with _locked(folder):
+            _clean_parts(folder)
             part = folder / f"{PART_PREFIX}{secrets.token_hex(8)}"
             try:
                 with file.open("rb") as source, part.open("xb") as target:
@@ -184,14 +187,14 @@ def publish_file(
                     os.fsync(target.fileno())
                 # The copy is what counts: `file` may have changed since.
                 release = _verify(part, keys, file.name, unsigned)
-                place = _place(folder, release, part, allow_older)
-                if place is None:
-                    return PublishedFile(release, folder / file.name, part.stat().st_size, False)
-                _replace(part, place)
-                _sync_folders({folder})
+                check_release(part, release)
+                place, is_there = _place(folder, release, part, allow_older)
+                if not is_there:
+                    _replace(part, place)
+                    _sync_folders({folder})
             finally:
                 part.unlink(missing_ok=True)
-    return PublishedFile(release, place, place.stat().st_size, True)
+    return PublishedFile(release, place, place.stat().st_size, not is_there)
 
 
 def withdraw(folder: Path, name: str, version: str | None = None, *, undo: bool = False) -> tuple[Path, Path]:
@@ -220,7 +223,7 @@ def withdraw(folder: Path, name: str, version: str | None = None, *, undo: bool 
 
 
 def list_releases(folder: Path, keys: dict[str, str] | None = None) -> Listing:
-    """The releases in `folder` and in the folders right in it, which hold one application each.
+    """The releases in `folder` and in the folders right in it, which hold one application each; the newest first.
 
     `keys` are the known ones, as in `/otalink.json`: a release file that one of them signed must be as it was then.
     """
@@ -234,6 +237,8 @@ def list_releases(folder: Path, keys: dict[str, str] | None = None) -> Listing:
         for entry in sorted(folder.iterdir()):
             if entry.is_dir() and not entry.name.startswith(".") and entry.name not in taken:
                 _list_folder(entry, listing, keys)
+    listing.releases.sort(key=lambda release: release.version, reverse=True)
+    listing.releases.sort(key=lambda release: (release.folder, release.name))
     return listing
 
 
@@ -269,7 +274,7 @@ class _Publisher:
     def run(self, allow_older: bool) -> None:
         self._check_version(allow_older)
         self._check_ways()
-        self._clean_parts()
+        _clean_parts(self._folder)
         removals = self._removals()
         ordinary = [path for path in sorted(self._files) if path != self._result.versioned]
         self._write_journal(removals + [path for path in self._files if not (self._folder / path).exists()])
@@ -284,6 +289,7 @@ class _Publisher:
             _sync_folders({self._folder})
         self._put(self._result.versioned)
         _sync_folders({self._folder})
+        (self._folder / f"{WITHDRAWN_PREFIX}{self._result.versioned}").unlink(missing_ok=True)
         for path in removals:
             self._remove(path)
         (self._folder / JOURNAL_NAME).unlink(missing_ok=True)
@@ -298,6 +304,14 @@ class _Publisher:
     def _check_version(self, allow_older: bool) -> None:
         name, version, folder = self._result.name, self._result.version, self._folder
         standing, standing_version = self._standing()
+        _refuse_withdrawn([each for each in self._present if not self._comes_back(each)], name, version)
+        for filename in self._present:
+            parsed = _parse(filename)
+            if parsed is not None and parsed[1] > version and parsed[2] == release_file.EXTENSION and not allow_older:
+                raise UserError(
+                    f"{name} {format_version(version)} is older than {filename}, which {folder} offers: give it a "
+                    f"higher version, or publish it with --allow-older and withdraw the release file"
+                )
         if standing is None or standing_version is None:
             return
         text = f"{name} {format_version(version)}"
@@ -316,11 +330,16 @@ class _Publisher:
                 f"(boards that have {format_version(version)} would never fetch it)"
             )
 
+    def _comes_back(self, hidden: str) -> bool:
+        """True when the file `hidden` is the versioned file, withdrawn, and what is published is the release it was."""
+        versioned = self._result.versioned
+        if hidden != WITHDRAWN_PREFIX + versioned or _digest(self._folder / hidden) != self._digests[versioned]:
+            return False
+        return versioned not in (self._old_sums or {}) or self._old_sums == self._digests
+
     def _standing(self) -> tuple[str | None, Version | None]:
         """The versioned file that the folder offers now: the one that SHA256SUMS lists, else the newest."""
-        other = other_application(self._present, self._result.name)
-        if other is not None:
-            raise UserError(f"{self._folder} holds another application, {other}: give each a folder of its own")
+        _refuse_other(self._folder, self._present, self._result.name)
         try:
             newest, newest_version, _ = select(self._present, self._result.name)
         except OtaError as error:
@@ -421,11 +440,6 @@ class _Publisher:
                 paths.append(line)
         return paths
 
-    def _clean_parts(self) -> None:
-        for name in self._present:
-            if name.startswith(PART_PREFIX):
-                (self._folder / name).unlink(missing_ok=True)
-
     def _read(self, path: str) -> bytes | None:
         try:
             return (self._folder / path).read_bytes()
@@ -494,6 +508,8 @@ def collect(source: Path, ignored: Callable[[str], bool] | None = None) -> Colle
                 raise UserError(f"{file} is no regular file: move it away")
             try:
                 check_path(path)
+            except UnicodeError:
+                raise UserError(f"{source}: {path!a}: its name is not UTF-8: rename it") from None
             except ValueError as error:
                 raise UserError(f"{source}: no release may hold this: {error}") from None
             files[path] = file
@@ -624,39 +640,53 @@ def _verify(
         raise UserError(f"{filename}: {error}") from None
 
 
-def _place(folder: Path, release: release_file.ReleaseFile, part: Path, allow_older: bool) -> Path | None:
-    """Where the release file `part` goes in `folder`; None when it is there already."""
+def _place(folder: Path, release: release_file.ReleaseFile, part: Path, allow_older: bool) -> tuple[Path, bool]:
+    """Where the release file `part` goes in `folder`, and whether it is there already."""
     present = [entry.name for entry in os.scandir(folder) if entry.is_file()]
     text = f"{release.name} {format_version(release.version)}"
-    other = other_application([name for name in present if name[0] != "."], release.name)
-    if other is not None:
-        raise UserError(f"{folder} holds another application, {other}: give each a folder of its own")
+    _refuse_other(folder, present, release.name)
     newest = release.version
-    for name in present:
-        hidden = name.startswith(WITHDRAWN_PREFIX)
-        parsed = _parse(name.removeprefix(WITHDRAWN_PREFIX))
-        if parsed is None or parsed[0] != release.name:
+    for filename in present:
+        name, version, extension = _parse(filename) or (None, (), "")
+        if name != release.name:
             continue
-        version, extension = parsed[1:]
-        if extension == release_file.EXTENSION and version == release.version:
-            if not filecmp.cmp(part, folder / name, shallow=False):
-                was = "was withdrawn" if hidden else "is published already"
-                raise UserError(
-                    f"{text} {was}, with other content: give the new one a higher version "
-                    f"(boards that have {format_version(version)} would never fetch it)"
-                )
-            if not hidden:
-                return None
-            filename = name.removeprefix(WITHDRAWN_PREFIX)
-            raise UserError(f"{text} was withdrawn: put it back with `otalink release withdraw {filename} --undo`")
-        if not hidden and version > newest:
-            newest = version
+        newest = max(newest, version)
+        if version == release.version and extension == release_file.EXTENSION:
+            if filecmp.cmp(part, folder / filename, shallow=False):
+                return folder / filename, True
+            raise UserError(
+                f"{text} is published already, with other content: give the new one a higher version "
+                f"(boards that have {format_version(version)} would never fetch it)"
+            )
+    _refuse_withdrawn(present, release.name, release.version)
     if newest != release.version and not allow_older:
         raise UserError(
             f"{text} is older than {format_version(newest)}, which {folder} offers: boards take the newest; give it a "
             f"higher version, or publish it with --allow-older and withdraw the newer one"
         )
-    return folder / str(format_release_name(release.name, release.version, release_file.EXTENSION))
+    return folder / str(format_release_name(release.name, release.version, release_file.EXTENSION)), False
+
+
+def _refuse_other(folder: Path, present: list[str], name: str) -> None:
+    """Refuses when `folder`, in which the files `present` are, holds another application than `name`."""
+    other = other_application(present, name)
+    for filename in present:
+        parsed = _parse(filename)
+        if parsed is not None and parsed[0] != name and parsed[2] == release_file.EXTENSION:
+            other = parsed[0]
+    if other is not None:
+        raise UserError(f"{folder} holds another application, {other}: give each a folder of its own")
+
+
+def _refuse_withdrawn(present: list[str], name: str, version: Version) -> None:
+    """Refuses a version that was withdrawn: boards may have it, and would never fetch another of the same number."""
+    for hidden in present:
+        filename = hidden.removeprefix(WITHDRAWN_PREFIX)
+        if filename != hidden and (_parse(filename) or ())[:2] == (name, version):
+            raise UserError(
+                f"{name} {format_version(version)} was withdrawn: put it back with `otalink release withdraw "
+                f"{filename} --undo`, or give the new one a higher version"
+            )
 
 
 def _parse(filename: str) -> tuple[str, Version, str] | None:
@@ -737,7 +767,11 @@ def _list_withdrawn(folder: Path, listing: Listing) -> None:
         parsed = _parse(filename)
         if filename == entry.name or parsed is None or parsed[2] == release_file.EXTENSION:
             continue
-        listing.notes.append(f"{folder}: {filename} is withdrawn: `otalink release withdraw {filename} --undo`")
+        try:
+            _check_return(folder, filename, folder / entry.name)
+            listing.notes.append(f"{folder}: {filename} is withdrawn: `otalink release withdraw {filename} --undo`")
+        except UserError as error:
+            listing.notes.append(f"{folder}: {filename} is withdrawn: {error}")
 
 
 def _list_folder(folder: Path, listing: Listing, keys: dict[str, str]) -> None:
@@ -819,6 +853,13 @@ def _digest(file: Path, meter: _Meter | None = None) -> str:
             if meter is not None:
                 meter.add(len(chunk))
     return digest.hexdigest()
+
+
+def _clean_parts(folder: Path) -> None:
+    """Removes what a publish that was killed has left half written; to be called while `folder` is locked."""
+    for entry in os.scandir(folder):
+        if entry.name.startswith(PART_PREFIX):
+            Path(entry).unlink(missing_ok=True)
 
 
 def _replace(part: Path, path: Path) -> None:

@@ -1,39 +1,47 @@
 """The files that start a board: boot.py, main.py and otaguard.py. A release in which they cannot is refused.
 
-A board checks boot.py again before it installs a release; here it is told to whoever makes the release.
+A board looks at boot.py again before it installs a release; here it is told to whoever makes or publishes the release.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from otalink.boot_rule import calls_guard
 from otalink_host.compiler import Compiler
 from otalink_host.errors import UserError
-from otalink_host.release_file import unpack
+from otalink_host.release_file import ReleaseFile, unpack
 
 # A new MicroPython, with another bytecode, must still load what starts the board: these are never compiled.
 STARTERS = ("boot.py", "main.py", "otaguard.py")
 
 
-def check_files(files: Mapping[str, Path], compiler: Callable[[], Compiler]) -> None:
-    """Checks the starters among `files`, by their path on the board. `compiler` is called when there is one.
+def check_files(files: Mapping[str, Path], compiler: Compiler | None = None) -> None:
+    """Checks a release's `files`, by their path on the board. Raises UserError, one line, when one would stop a board.
 
-    Raises UserError, one line, for one that does not compile, a boot.py that does not begin by calling the boot guard,
-    and an otaguard.py that is none.
+    That is a starter that does not compile, a boot.py that does not begin by calling the boot guard, an otaguard.py
+    that is no boot guard, and a folder that MicroPython would import in the guard's place.
     """
-    check_contents({path: files[path].read_bytes() for path in STARTERS if path in files}, compiler)
+    _check_paths(files)
+    _check_starters({path: files[path].read_bytes() for path in STARTERS if path in files}, compiler)
 
 
-def check_release(path: Path) -> None:
-    """As `check_files`, for the release file `path`, which has been verified."""
-    check_contents(dict(unpack(path, STARTERS)), Compiler)
+def check_release(path: Path, release: ReleaseFile) -> None:
+    """As `check_files`, for the release file `path`, which was verified and found to be `release`."""
+    _check_paths(file.path for file in release.files)
+    _check_starters(dict(unpack(path, STARTERS)), None)
 
 
-def check_contents(contents: Mapping[str, bytes], compiler: Callable[[], Compiler]) -> None:
-    """As `check_files`, for the contents of the starters by their path."""
+def _check_paths(paths: Iterable[str]) -> None:
+    for path in paths:
+        if path.startswith("otaguard/"):
+            raise UserError(f"{path}: the folder otaguard would hide the boot guard from MicroPython: rename it")
+
+
+def _check_starters(contents: Mapping[str, bytes], compiler: Compiler | None) -> None:
     for path, content in contents.items():
-        compiler().compile(content, path)
+        compiler = compiler or Compiler()
+        compiler.compile(content, path)
         try:
             content.decode()
         except UnicodeError:
@@ -48,6 +56,4 @@ def check_contents(contents: Mapping[str, bytes], compiler: Callable[[], Compile
     if guard is not None and not (
         re.search(rb"^FORMAT = [0-9]+\r?$", guard, re.MULTILINE) and re.search(rb"^def boot\(", guard, re.MULTILINE)
     ):
-        raise UserError(
-            "otaguard.py is no boot guard, so that no board could go back from this release: take otalink's"
-        )
+        raise UserError("otaguard.py is no boot guard, so that no board could go back from it: take otalink's own")

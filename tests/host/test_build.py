@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, assume, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+import otalink.version
 from otalink.chunks import CHUNK
 from otalink.errors import ReleaseError
 from otalink.record import format_header
@@ -119,6 +120,15 @@ def test_modules_are_compiled_and_what_starts_the_board_is_not(make: Callable[..
     assert built.compiled == 2
 
 
+def test_otalink_itself_is_compiled_as_it_is_flashed(make: Callable[..., Built]) -> None:
+    source = Path(otalink.version.__file__).read_bytes()
+    content = dict(unpack(make({"lib/otalink/version.py": source, "lib/version.py": source}).path))
+    assert b"otalink.version" in content["lib/otalink/version.mpy"]
+    assert b"version.py" not in content["lib/otalink/version.mpy"]
+    assert b"lib/version.py" in content["lib/version.mpy"]
+    assert len(content["lib/otalink/version.mpy"]) < len(content["lib/version.mpy"])
+
+
 def test_modules_can_stay_as_they_are(make: Callable[..., Built]) -> None:
     built = make({"thermostat.py": "x = 1\n"}, compiled=False)
     assert dict(unpack(built.path)) == {"thermostat.py": b"x = 1\n"}
@@ -201,9 +211,9 @@ def test_the_same_input_gives_the_same_bytes(tmp_path: Path, keys: Path) -> None
         os.utime(path, (number * 1000, number * 1000))
     (two / "thermostat.py").chmod(0o600)
     outputs = []
-    for folder, zone, place, environment in (
-        (one, "UTC", tmp_path, {"LC_ALL": "C", "PYTHONHASHSEED": "1"}),
-        (two.relative_to(two.parent), "Asia/Seoul", two.parent, {"LC_ALL": "C.UTF-8", "PYTHONHASHSEED": "2"}),
+    for folder, zone, place, umask, environment in (
+        (one, "UTC", tmp_path, 0o022, {"LC_ALL": "C", "PYTHONHASHSEED": "1"}),
+        (two.relative_to(two.parent), "Asia/Seoul", two.parent, 0o077, {"LC_ALL": "C.UTF-8", "PYTHONHASHSEED": "2"}),
     ):
         output = tmp_path / f"out-{folder.name}"
         output.mkdir()
@@ -212,6 +222,7 @@ def test_the_same_input_gives_the_same_bytes(tmp_path: Path, keys: Path) -> None
             [OTALINK, "release", "build", folder, *options, "--output", output],
             cwd=place,
             env={**os.environ, "TZ": zone, **environment},
+            umask=umask,
             capture_output=True,
             encoding="utf-8",
             check=False,
@@ -316,6 +327,17 @@ def test_a_file_over_4_gib_is_refused(tmp_path: Path) -> None:
         build(source, signer=None, name="a", version="1", output=tmp_path)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere no file has such a name")
+def test_a_name_that_is_not_utf_8_is_refused(refused: Callable[..., str]) -> None:
+    assert r"'x\udcff.txt': its name is not UTF-8" in refused({"x\udcff.txt": ""})
+
+
+def test_a_header_over_1_mib_is_refused(refused: Callable[..., str]) -> None:
+    files: Files = {f"{'x' * 100}/{'y' * 100}/{number}.txt": "" for number in range(3700)}
+    assert "1048576 is the most" in refused(files)
+    assert "1048576 is the most" in refused(files, signer=None)
+
+
 # Reading
 
 
@@ -404,6 +426,24 @@ def test_chunks_that_are_not_what_they_should_be_are_refused(
     path.write_bytes(header + stored)
     with pytest.raises(ReleaseError, match=reason):
         verify(path, {})
+
+
+@pytest.mark.parametrize(
+    ("modules", "said", "reason"),
+    [
+        ({"a.mpy": b"M\x06\x00\x1f"}, None, "bytecode none is in it, and the files say 6.0"),
+        ({"a.mpy": b"M\x05\x00\x1f"}, (6, 0), "bytecode 6.0 is in it, and the files say 5.0"),
+        ({"a.mpy": b"M\x06\x0b\x1f"}, (6, 0), "bytecode 6.0 is in it, and the files say 6.3"),
+        ({"a.txt": b""}, (6, 0), "bytecode 6.0 is in it, and the files say none"),
+        ({"a.mpy": b"M\x06\x00\x1f", "b.mpy": b"M\x05\x00\x1f"}, (6, 0), "no board loads both"),
+        ({"a.mpy": b""}, None, "a.mpy: it is no compiled module"),
+    ],
+)
+def test_the_header_says_the_truth_about_bytecode(
+    tmp_path: Path, modules: dict[str, bytes], said: tuple[int, int] | None, reason: str
+) -> None:
+    with pytest.raises(ReleaseError, match=reason):
+        verify(by_hand(tmp_path, modules, said), {})
 
 
 def test_only_known_keys_count(make: Callable[..., Built], known: dict[str, str], other: Key) -> None:
@@ -526,12 +566,69 @@ def test_a_published_version_is_never_replaced(
     with pytest.raises(UserError, match="is published already, with other content"):
         repository.publish_file(make({"a.txt": "B"}).path, folder, known)
     repository.withdraw(folder, "thermostat", "1.0.0.3")
-    with pytest.raises(UserError, match="was withdrawn, with other content"):
-        repository.publish_file(make({"a.txt": "B"}).path, folder, known)
-    with pytest.raises(UserError, match=r"withdraw thermostat_1\.0\.0\.3\.ota --undo"):
-        repository.publish_file(make({"a.txt": "A"}).path, folder, known)
+    for other in ("A", "B"):
+        with pytest.raises(UserError, match=r"was withdrawn: .* withdraw thermostat_1\.0\.0\.3\.ota --undo"):
+            repository.publish_file(make({"a.txt": other}).path, folder, known)
+    with pytest.raises(UserError, match="was withdrawn"):
+        repository.publish(fill(tmp_path / "plain", {"thermostat_1.0.0.3.py": ""}), folder)
     repository.withdraw(folder, "thermostat", "1.0.0.3", undo=True)
     assert content(folder) == before
+
+
+def test_a_version_is_the_same_however_it_is_written(
+    make: Callable[..., Built], known: dict[str, str], tmp_path: Path
+) -> None:
+    built = make({"a.txt": "A"}, version="1.0.3")
+    folder = fill(tmp_path / "releases", {"thermostat_1.0.3.ota": built.path.read_bytes()})
+    done = repository.publish_file(built.path, folder, known)
+    assert (done.written, done.path.name) == (False, "thermostat_1.0.3.ota")
+    with pytest.raises(UserError, match="is published already, with other content"):
+        repository.publish_file(make({"a.txt": "B"}, version="1.0.3").path, folder, known)
+
+
+def test_what_a_killed_publish_left_goes(make: Callable[..., Built], known: dict[str, str], tmp_path: Path) -> None:
+    folder = fill(tmp_path / "releases", {".otalink-part-0123": "half"})
+    built = make({"a.txt": "A"})
+    repository.publish_file(built.path, folder, known)
+    assert list(content(folder)) == [built.path.name]
+
+
+def by_hand(folder: Path, files: dict[str, bytes], bytecode: tuple[int, int] | None = None) -> Path:
+    """An unsigned release file a_1.0.ota as another tool may make one."""
+    entries = [(path, hashlib.sha256(data).hexdigest(), len(data), len(data), "raw") for path, data in files.items()]
+    path = folder / "a_1.0.ota"
+    header = b"".join(format_header("a", (1, 0, 0, 0), entries, (), bytecode))
+    path.write_bytes(header + b"".join(files[name] for name in sorted(files)))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("files", "reason"),
+    [
+        ({"boot.py": "print(1)\n"}, "boot.py does not begin by calling the boot guard"),
+        ({"boot.py": BOOT + "x = = 1\n"}, "boot.py, line 7: SyntaxError"),
+        ({"otaguard.py": "def boot():\n    pass\n"}, "otaguard.py is no boot guard"),
+        ({"otaguard/x.txt": ""}, "the folder otaguard would hide the boot guard"),
+    ],
+)
+def test_what_would_stop_a_board_is_published_in_no_form(tmp_path: Path, files: Files, reason: str) -> None:
+    folder = tmp_path / "releases"
+    with pytest.raises(UserError) as refusal:
+        repository.publish(fill(tmp_path / "plain", {"a_1.0.py": "", **files}), folder)
+    assert reason in str(refusal.value)
+    made = by_hand(tmp_path, {path: text.encode() for path, text in files.items() if isinstance(text, str)})
+    verify(made, {})
+    with pytest.raises(UserError) as refusal:
+        repository.publish_file(made, folder, {})
+    assert reason in str(refusal.value)
+    assert not folder.exists() or content(folder) == {}
+
+
+def test_a_boot_file_that_calls_the_guard_is_published_in_both_forms(tmp_path: Path) -> None:
+    starters = {"boot.py": BOOT, "otaguard.py": GUARD, "main.py": "import a\n"}
+    repository.publish(fill(tmp_path / "plain", {"a_1.0.py": "", **starters}), tmp_path / "one")
+    made = by_hand(tmp_path, {path: text.encode() for path, text in starters.items()})
+    assert repository.publish_file(made, tmp_path / "two", {}).written
 
 
 def test_what_does_not_verify_is_not_published(
@@ -556,6 +653,8 @@ def test_an_older_release_is_published_on_request_only(
     with pytest.raises(UserError, match=r"older than 1\.0\.0\.10"):
         repository.publish_file(old, folder, known)
     assert repository.publish_file(old, folder, known, allow_older=True).written
+    listed = repository.list_releases(folder).releases
+    assert [release.version for release in listed] == [(1, 0, 0, 10), (1, 0, 0, 9)]
 
 
 def test_plain_folders_and_release_files_live_side_by_side(
@@ -575,6 +674,15 @@ def test_plain_folders_and_release_files_live_side_by_side(
     assert (folder / "thermostat_1.0.0.3.ota").is_file()
     with pytest.raises(UserError, match="another application, thermostat"):
         repository.publish_file(make({"a.txt": "A"}, name="heater").path, folder, known)
+    only = tmp_path / "only"
+    repository.publish_file(make({"a.txt": "A"}).path, only, known)
+    with pytest.raises(UserError, match="another application, thermostat"):
+        repository.publish_file(make({"a.txt": "A"}, name="heater").path, only, known)
+    with pytest.raises(UserError, match="another application, thermostat"):
+        repository.publish(fill(tmp_path / "plain", {"heater_1.0.0.3.py": ""}), only)
+    with pytest.raises(UserError, match=r"older than thermostat_1\.0\.0\.3\.ota"):
+        repository.publish(fill(tmp_path / "plain", {"thermostat_1.0.0.2.py": ""}), only)
+    assert repository.publish(fill(tmp_path / "plain", {"thermostat_1.0.0.2.py": ""}), only, allow_older=True).written
 
 
 def test_the_list_tells_broken_and_withdrawn_release_files(
@@ -617,6 +725,26 @@ def test_a_plain_folder_is_withdrawn_by_its_versioned_file(tmp_path: Path, board
     repository.publish(fill(tmp_path / "plain", {"thermostat_1.0.0.3.py": "three"}), folder)
     with pytest.raises(UserError, match="another release's files now"):
         repository.withdraw(folder, "thermostat", "1.0.0.2", undo=True)
+    assert "another release's files now" in repository.list_releases(folder).notes[0]
+
+
+def test_a_withdrawn_plain_release_comes_back_by_publishing_it_again(tmp_path: Path) -> None:
+    folder = tmp_path / "releases"
+    two: Files = {"thermostat_1.0.0.2.py": "two", "a.txt": "A"}
+    repository.publish(fill(tmp_path / "plain", two), folder)
+    before = content(folder)
+    repository.withdraw(folder, "thermostat", "1.0.0.2")
+    for other in ({"thermostat_1.0.0.2.py": "TWO"}, {"a.txt": "B"}):
+        with pytest.raises(UserError, match="was withdrawn"):
+            repository.publish(fill(tmp_path / "plain", two | other), folder)
+    repository.publish(fill(tmp_path / "plain", two), folder)
+    assert content(folder) == before
+    repository.withdraw(folder, "thermostat", "1.0.0.2")
+    repository.publish(fill(tmp_path / "plain", {"thermostat_1.0.0.3.py": "three"}), folder)
+    with pytest.raises(UserError, match="was withdrawn"):
+        repository.publish(fill(tmp_path / "plain", {"thermostat_1.0.0.2.py": "TWO"}), folder, allow_older=True)
+    repository.publish(fill(tmp_path / "plain", two), folder, allow_older=True)
+    assert content(folder) == before
 
 
 def test_what_cannot_be_withdrawn_is_said(make: Callable[..., Built], known: dict[str, str], tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The commands about keys and release files, as they are typed: what they print, and how they end."""
 
+import hashlib
 import json
 import os
 import subprocess
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from otalink.record import format_header
 from otalink_host.cli import PASSPHRASE_VARIABLE, main
 
 OTALINK = Path(sys.executable).with_name("otalink")
@@ -142,6 +144,40 @@ def test_a_release_never_carries_the_keys(run_here: Run, application: Path) -> N
         status, _, error = run_here("release", "build", "application", "--name", "a", "--version", "1.0", *signing)
         assert status == 1
         assert "application/keys lies in application, which boards read" in one_line(error)
+
+
+def test_a_key_that_signs_is_not_in_what_it_signs(run_here: Run, application: Path) -> None:
+    assert run_here("keys", "new", "--keys", "elsewhere")[0] == 0
+    (application / "my.pem").write_bytes(Path("elsewhere/release.pem").read_bytes())
+    (application / "my.pem").chmod(0o600)
+    status, _, error = run_here(
+        "release", "build", "application", "--name", "a", "--version", "1.0", "--key", "application/my.pem"
+    )
+    assert status == 1
+    assert "application/my.pem lies in application, which boards read" in one_line(error)
+
+
+def test_a_release_is_built_beside_the_server_and_not_into_it(run_here: Run, application: Path) -> None:
+    assert run_here("init")[0] == 0
+    options = ("--name", "a", "--version", "1.0", "--unsigned")
+    status, _, error = run_here("release", "build", "application", *options, "--output", "releases")
+    assert status == 1
+    assert "boards fetch from releases: build it elsewhere, then publish it" in one_line(error)
+    assert list(Path("releases").iterdir()) == []
+    status, _, error = run_here("release", "build", ".", *options)
+    assert status == 1
+    assert "holds otalink.secrets, the boards' passwords" in one_line(error)
+    assert run_here("release", "build", "application", *options)[0] == 0
+
+
+def test_a_release_that_would_stop_a_board_does_not_verify(run_here: Run, application: Path) -> None:
+    boot = b"print(1)\n"
+    digest = hashlib.sha256(boot).hexdigest()
+    header = format_header("a", (1, 0, 0, 0), [("boot.py", digest, len(boot), len(boot), "raw")])
+    Path("a_1.0.ota").write_bytes(b"".join(header) + boot)
+    status, _, error = run_here("release", "verify", "a_1.0.ota")
+    assert status == 1
+    assert "a_1.0.ota: boot.py does not begin by calling the boot guard" in one_line(error)
 
 
 def test_the_list_does_without_keys(run_here: Run, application: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
+from otalink.config import configure
 from otalink.signature import decode_key, key_id, verify
 from otalink_host.cli import PASSPHRASE_VARIABLE, main
 from otalink_host.errors import UserError
@@ -213,6 +214,14 @@ def test_boards_get_the_modulus_under_its_id(made: tuple[Path, Key]) -> None:
     assert b64decode(text) == decode_key(identity, text) == key.modulus
 
 
+def test_a_board_takes_what_is_exported(made: tuple[Path, Key], run: Run) -> None:
+    folder, key = made
+    status, printed, _ = run("keys", "export", "--keys", str(folder))
+    assert status == 0
+    values = {"name": "thermostat", "host": "localhost", **json.loads(printed)}
+    assert configure(values).keys == for_boards([key])
+
+
 # The commands
 
 
@@ -264,6 +273,7 @@ def test_a_passphrase_comes_from_the_environment_or_a_descriptor(
     status, _, error = run("release", "build", "app")
     assert status == 1
     assert "the passphrase is wrong" in error
+    assert "with a passphrase" in run("keys", "new", "--name", "second")[1]
     monkeypatch.setenv(PASSPHRASE_VARIABLE, "")
-    assert "is empty" in run("release", "build", "app")[2]
-    assert run("release", "build", "app", "--passphrase-fd", "987")[0] == 1
+    assert "is empty" in run("release", "build", "app", "--key", "release")[2]
+    assert "descriptor 987" in run("release", "build", "app", "--key", "release", "--passphrase-fd", "987")[2]
