@@ -7,11 +7,11 @@ path.
 """
 
 from otalink.files import kind_of, recorded, rename
+from otalink.flash import on_flash
 from otalink.journal import check_idle
 from otalink.paths import GUARD, INCOMING, INSTALLED, NEW_SUFFIX, PLAN, PLAN_FORMAT, STATE_FOLDER
 from otalink.plan import REMOVE, hidden_by, steps
 from otalink.release import Header
-from otalink.flash import on_flash
 from otalink.version import format_version
 
 

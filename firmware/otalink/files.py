@@ -8,8 +8,8 @@ import os
 from micropython import const
 
 from otalink.errors import InstallError, ReleaseError
-from otalink.paths import NEW_SUFFIX, parents
 from otalink.flash import on_flash
+from otalink.paths import NEW_SUFFIX, parents
 
 _FOLDER_BIT = const(0x4000)
 

@@ -1,9 +1,9 @@
 """Gives up the way back to the release before the confirmed one, when its space is needed (docs/update.md)."""
 
 from otalink.files import prune, remove
+from otalink.flash import on_flash
 from otalink.journal import become, state
 from otalink.paths import OLD_SUFFIX, STATE_FOLDER
-from otalink.flash import on_flash
 
 
 def forget(root="/"):

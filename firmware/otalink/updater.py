@@ -32,10 +32,10 @@ class _Job:
     `config`, `root`, `buffer` and `say`, which takes lines for the user; `link`, the FTP session between two phases;
     `release`, the offer.Release that is being staged, and `staged`, those of its paths that are staged and whole;
     `is_ready` when that is all of it: PATH.ota-new is there for each file that differs, and for no other;
-    `began`, when the program did (ticks_ms; None: long ago), `started` and `checked`, see trial.py; `wanted`, see
-    prepare.compare, and `suffix`, what the name of a staged file ends in; `at`, how many of the wanted are done with, and
-    `partial`, what there is of the next, see StagedFile; `failures`, the tries in a row in which nothing came;
-    `received`, `done` and `total` (bytes), `percent` and `progress(done, total)`.
+    `began`, when the program did (ticks_ms; None: long ago), `started` and `checked`, see trial.py;
+    `wanted`, see prepare.compare, and `suffix`, what the name of a staged file ends in; `at`, how many of the wanted
+    are done with, and `partial`, what there is of the next, see StagedFile; `failures`, the tries in a row in which
+    nothing came; `received`, `done` and `total` (bytes), `percent` and `progress(done, total)`.
     """
 
 

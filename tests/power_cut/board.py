@@ -13,8 +13,11 @@ from binascii import hexlify
 import flash as chips
 import vfs
 
-from otalink import begin, forget, install, journal, record, staging, trial  # noqa: F401 - while sys.path finds them
-from otalink import ready
+# While sys.path finds them:
+import otalink.forget
+import otalink.record
+import otalink.staging  # noqa: F401
+from otalink import begin, install, journal, ready, trial
 from otalink.commit import commit
 from otalink.install import Installation
 from otalink.space import check_space
@@ -230,7 +233,9 @@ def update(release):
             installation.unstage(path)
         elif not run(installation.take_staged(path, digest)):
             wanted.append(path)
-    check_space("/", sum(len(path) + 100 for path in release.files), [(path, len(release.files[path])) for path in wanted])
+    check_space(
+        "/", sum(len(path) + 100 for path in release.files), [(path, len(release.files[path])) for path in wanted]
+    )
     installation.record("app", release.version, files)
     for path, digest, size in files:
         if path in wanted:
