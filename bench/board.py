@@ -120,6 +120,12 @@ def _compile(source: Path, options: tuple[str, ...], folder: Path) -> None:
         raise BoardError(f"mpy-cross refused {source.name}")
 
 
+def compiled_size(source: Path, folder: Path) -> int:
+    """The bytes of a module as .mpy, compiled as otalink's own are."""
+    _compile(source, compiler_options(source), folder)
+    return (folder / f"{source.stem}.mpy").stat().st_size
+
+
 def publish(folder: Path, files: Mapping[str, bytes], sums: bool = True) -> None:
     """Makes `folder` a plain release folder that holds `files`, with or without SHA256SUMS, and nothing else."""
     shutil.rmtree(folder, ignore_errors=True)
