@@ -38,8 +38,8 @@ def measure(work: Path) -> list[Table]:
             [Aim(f"each part takes under {AIM_BYTES:,} bytes as .mpy", max(sizes.values()) < AIM_BYTES)],
             [
                 "From boot.py to the point where the firmware opens main.py, on a littlefs, the guard compiled from "
-                "source each time, as on a board. What it leaves are names, which MicroPython never forgets. otaswap.py "
-                "is not loaded: there is nothing to do. Pointers have 8 bytes here, 4 on a microcontroller.",
+                "source each time, as on a board. What it leaves are names, which MicroPython never forgets. "
+                "otaswap.py is not loaded: nothing is to be done. Pointers have 8 bytes here, 4 on a microcontroller.",
             ],
             {"sizes": sizes, "milliseconds": milliseconds, "smallest_kib": smallest, **found},
         )
