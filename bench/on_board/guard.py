@@ -8,6 +8,7 @@ import sys
 from time import ticks_diff, ticks_us
 
 import power_on
+import vfs
 
 
 def in_use():
@@ -18,7 +19,10 @@ def in_use():
 def boot():
     started = ticks_us()
     power_on.boot()
-    return ticks_diff(ticks_us(), started)
+    taken = ticks_diff(ticks_us(), started)
+    # As when the firmware opens it. Raises where the guard has not come so far.
+    vfs.umount("/main.py")
+    return taken
 
 
 wanted = json.loads(sys.stdin.readline())

@@ -28,5 +28,9 @@ found = {}
 power_on.mount(json.loads(sys.stdin.readline())["image"])
 found["before"] = in_use()
 power_on.boot()
+# On a board all this is firmware.
+for name in ("power_on", "machine"):
+    del sys.modules[name]
+del power_on
 execfile("/main.py", {"main": main})  # noqa: F821 - MicroPython has it
 print(json.dumps(found))

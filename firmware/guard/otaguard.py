@@ -1,8 +1,9 @@
 """The boot guard: looks at boot whether an update, a trial or a crash wants something done, and watches over main.py.
 
 `boot.py` calls `boot()` before any application code is imported. What there is to do, `otaswap.py` does, which is
-loaded for that alone; docs/update.md is the specification of both. With nothing to do the guard lists one folder, writes
-nothing, and leaves the memory. It imports nothing of otalink and stays `.py`, so that a new MicroPython still loads it.
+loaded for that alone; docs/update.md is the specification of both. With nothing to do the guard lists one folder, looks
+for main.py, writes nothing, and leaves the memory. It imports nothing of otalink and stays `.py`, so that a new
+MicroPython still loads it.
 """
 
 import os
@@ -103,7 +104,9 @@ class _Main:
         pass
 
     def umount(self):
-        pass
+        # Something on the stack may point here while main.py runs: it must not keep the whole guard.
+        self.text = None
+        globals().clear()
 
     def stat(self, path):
         return (0x8000, 0, 0, 0, 0, 0, 0, 0, 0, 0)

@@ -18,10 +18,11 @@ def installed(job):
 
 
 async def compare(job):
-    """Compares the release with the flash, once its staging has begun. Gives those of its files that are to be fetched.
+    """Compares the release with the flash, once its staging has begun. Gives those files that have to be fetched.
 
-    They have two more elements each: the SHA-256 of what the flash has, where nothing but the fetched file can tell whether it is equal, else None; and
-    the size of that, or None. What is staged already is put into the empty `job.staged`.
+    They get two more elements each: the SHA-256 of what the flash has, where nothing but the fetched file can tell
+    whether it is equal, else None; and the size of that, or None. What is staged already is put into the empty
+    `job.staged`.
     """
     flash = _open(job)
     wanted = []

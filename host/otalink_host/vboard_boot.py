@@ -9,6 +9,7 @@ Arguments: flash descriptor, blocks in it, control descriptor, reset cause, uniq
 
 
 def start():
+    import _thread
     import binascii
     import gc
     import io
@@ -16,7 +17,6 @@ def start():
     import sys
     import time
 
-    import _thread
     import machine
     import micropython
     import vfs
@@ -81,7 +81,7 @@ def start():
                 time.sleep_ms(period)
                 if self.round != number:
                     return
-                try:
+                try:  # noqa: SIM105 - MicroPython has no contextlib
                     micropython.schedule(callback, self)
                 except RuntimeError:  # the queue is full: this time is left out
                     pass
@@ -91,7 +91,7 @@ def start():
     class WDT:
         # The supervisor has the clock: it resets the board that does not feed it.
         def __init__(self, number=0, timeout=5000):
-            self.line = "wdt%d\n" % timeout
+            self.line = f"wdt{timeout}\n"
             self.feed()
 
         def feed(self):

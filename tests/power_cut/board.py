@@ -13,7 +13,11 @@ from binascii import hexlify
 import flash as chips
 import vfs
 
-from otalink import begin, forget, install, journal, ready, record, staging, trial  # noqa: F401 - while sys.path finds them
+# While sys.path finds them:
+import otalink.forget
+import otalink.record
+import otalink.staging  # noqa: F401
+from otalink import begin, install, journal, ready, trial
 from otalink.commit import commit
 from otalink.install import Installation
 from otalink.space import check_space

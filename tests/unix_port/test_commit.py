@@ -263,7 +263,8 @@ def test_a_source_that_hides_a_compiled_file_is_said_unless_it_goes(board):
 stage(Release(1, {"gone.py": b"1", "stays.py": b"1"})); put_in()
 board.boot(); confirm()
 put({"own.py": b"own", "z.py": b"own"})
-stage(Release(2, {path: b"2" for path in ("gone.mpy", "own.mpy", "own.mpz", "stays.mpy", "stays.py", "z.mpy")})); put_in()
+paths = ("gone.mpy", "own.mpy", "own.mpz", "stays.mpy", "stays.py", "z.mpy")
+stage(Release(2, {path: b"2" for path in paths})); put_in()
 """
     )
     assert lines == [
