@@ -15,12 +15,11 @@ from micropython import const
 
 from otalink.chunks import CHUNK, chunk, chunk_count
 from otalink.errors import ReleaseError, TransferError
-from otalink.files import kind_of, size_of
+from otalink.fetch import report
+from otalink.files import kind_of, recorded, size_of
 from otalink.flash import on_flash
 from otalink.ftp_session import FtpSession
-from otalink.paths import INCOMING, NEW_SUFFIX
-from otalink.progress import report
-from otalink.release import Header
+from otalink.layout import INCOMING, NEW_SUFFIX
 from otalink.staging import StagedFile
 
 # Another transfer takes several round trips: so many bytes come in less time.
@@ -71,11 +70,9 @@ class _Unpacker:
         self._job = job
         self._root = root = job.root + "/"
         self._target = self._found = self._source = None
-        self._record = on_flash(INCOMING, "read", open, root + INCOMING, "rb")
-        header = Header(self._record)
-        self._files = header.files()
-        # Where the stored bytes of the next file begin.
-        self._next = header.length
+        self._files = recorded(root, INCOMING, True)
+        # Where the stored bytes of the next file begin: the record is the header.
+        self._next = size_of(root, INCOMING)
         self._before = 0
         for _ in range(job.at):
             self._pass(next(self._files))
@@ -83,7 +80,7 @@ class _Unpacker:
         self.gap_max = _GAP_MAX
 
     def close(self):
-        self._record.close()
+        self._files.close()
         if self._target is not None:
             self._target.close()
 

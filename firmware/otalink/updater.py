@@ -225,7 +225,7 @@ class Updater:
         return run("fetch.fetch", self._job)
 
     def _discard(self):
-        call("release files begin.discard", self._job)
+        call("files begin.discard", self._job)
 
     def _say(self, *lines):
         for line in lines:

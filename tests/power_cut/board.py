@@ -16,6 +16,7 @@ import vfs
 # While sys.path finds them:
 import otalink.forget
 import otalink.record
+import otalink.release
 import otalink.staging  # noqa: F401
 from otalink import begin, install, journal, ready, trial
 from otalink.commit import commit
