@@ -1,5 +1,7 @@
 """The download of a release, phase by phase: compare, log in, stream, look again, verify and record."""
 
+import io
+
 from otalink.errors import InstallError, ReleaseError, TransferError
 from otalink.phase import run
 
@@ -12,6 +14,7 @@ async def fetch(job):
     """
     job.is_ready = False
     job.staged = []
+    job.source = None
     job.wanted = None
     job.done = job.received = job.at = job.failures = 0
     job.partial = None, 0
@@ -25,6 +28,7 @@ async def fetch(job):
         if job.wanted is not None:
             await run("files install prepare.tidy", job)
         raise
+    job.source = None
     if job.percent < 100:
         job.progress(job.total, job.total)
     job.is_ready = True
@@ -32,6 +36,8 @@ async def fetch(job):
 
 
 async def _fetch_file(job):
+    # A compressed chunk has its place here, taken before the heap is in small pieces.
+    job.source = io.BytesIO(4096)
     await run("files install differ.compare", job)
     await run("files differ.check_space", job)
     if job.differ:

@@ -6,8 +6,8 @@ a chunk. docs/release-format.md has the form.
 """
 
 import asyncio
+import gc
 import hashlib
-import io
 from time import ticks_diff, ticks_ms
 
 import deflate
@@ -70,6 +70,7 @@ class _Unpacker:
         self._job = job
         self._root = root = job.root + "/"
         self._target = self._found = None
+        self._source = job.source
         self._files = recorded(root, INCOMING, True)
         # Where the stored bytes of the next file begin: the record is the header.
         self._next = size_of(root, INCOMING)
@@ -227,16 +228,12 @@ class _Unpacker:
     def _go_to_chunk(self, path, size, stored):
         # The table is whole: it says where the first chunk is that is not here.
         place = self._begin + len(self._table)
-        largest = 0
         for index in range(chunk_count(size)):
             if index == self._index:
                 self._goal = place
-            length = chunk(self._table, index, size)[0]
-            largest = max(largest, length)
-            place += length
+            place += chunk(self._table, index, size)[0]
         if place != self._begin + stored:
             raise ReleaseError(f"{path}: its table does not fit its size")
-        self._source = io.BytesIO(largest)
         self._begin_chunk(size)
 
     def _begin_chunk(self, size):
@@ -246,6 +243,8 @@ class _Unpacker:
     def _inflate(self, path, size):
         source, piece, left = self._source, self._piece, self._share
         source.seek(0)
+        # A window and its tables are taken anew for each chunk: those before it are to make room, all in one piece.
+        gc.collect()
         # Output is bounded by what the header says, whatever is in the stream.
         stream = deflate.DeflateIO(source, deflate.RAW, WINDOW_BITS) if self._is_compressed else source
         while left:

@@ -20,6 +20,7 @@ _MESSAGES_MAX = const(20)
 _BUFFER = const(4096)
 _SMALL_BUFFER = const(1024)
 _SMALL_HEAP = const(65536)
+_SMALLEST_HEAP = const(53248)
 # Where most of the names are that an update needs.
 _LEARNT = "unpack listing offer admit ready commit trial"
 # How often a download starts over because the folder changed under it, before it waits for the next check.
@@ -84,9 +85,9 @@ class Updater:
         if config is not None:
             # First of all, while the heap is in one piece.
             gc.collect()
-            is_small = gc.mem_free() < _SMALL_HEAP
-            job.buffer = bytearray(config.buffer or (_SMALL_BUFFER if is_small else _BUFFER))
-            if not is_small:
+            free = gc.mem_free()
+            job.buffer = bytearray(config.buffer or (_BUFFER if free > _SMALL_HEAP else _SMALL_BUFFER))
+            if free > _SMALLEST_HEAP:
                 learn(_LEARNT)
             job.config = config
             if config.unknown:
