@@ -17,6 +17,26 @@ def restart(kind):
     machine.reset()
 
 
+async def join(wifi, timeout=30):
+    """Joins the network `wifi` of the settings, unless the board is in it; waits at most `timeout` seconds.
+
+    True when the board is in it. Raises ImportError where the board has no Wi-Fi, or its firmware keeps that to itself.
+    """
+    import asyncio
+    from time import ticks_add, ticks_diff, ticks_ms
+
+    import network
+
+    station = network.WLAN(network.STA_IF)
+    station.active(True)
+    if not station.isconnected():
+        station.connect(wifi["ssid"], wifi.get("password") or None)
+        deadline = ticks_add(ticks_ms(), int(timeout * 1000))
+        while not station.isconnected() and ticks_diff(deadline, ticks_ms()) > 0:
+            await asyncio.sleep_ms(100)
+    return station.isconnected()
+
+
 def platform():
     """What a release calls this board in its header: sys.platform, and "unix" for every system of the Unix port."""
     return "unix" if sys.platform in ("linux", "darwin") else sys.platform

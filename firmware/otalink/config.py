@@ -37,7 +37,8 @@ _INTEGERS = ("port", "trial_deadline", "buffer", "attempts")
 class Config:
     """Settings as attributes, named as the keys of `/otalink.json`. It has no methods: see phase.py.
 
-    `server` has those that an FTP client takes, `keys` the public keys of releases, base64 text by key id. `unknown`
+    `server` has those that an FTP client takes, `keys` the public keys of releases, base64 text by key id. `wifi` is
+    None, or the network that `recovery.py` joins, a dict with `ssid` and, unless it is open, `password`. `unknown`
     lists keys that this version of otalink does not know: a newer one may have written them.
     """
 
@@ -47,7 +48,9 @@ def configure(values: object) -> Config:
     config = Config()
     if not isinstance(values, dict):
         raise ValueError('the settings must be a JSON object, as in {"name": "thermostat"}')
-    config.unknown = sorted(key for key in values if key not in _NUMBERS and key not in _TEXTS and key != "keys")
+    config.unknown = sorted(
+        key for key in values if key not in _NUMBERS and key not in _TEXTS and key not in ("keys", "wifi")
+    )
     for key, (default, smallest, largest) in _NUMBERS.items():
         value = values.get(key, default)
         kind = (int,) if key in _INTEGERS else (int, float)
@@ -77,6 +80,11 @@ def configure(values: object) -> Config:
     for identity, modulus in config.keys.items():
         if len(identity) != 16 or identity.strip("0123456789abcdef") or not isinstance(modulus, str):
             raise ValueError(f"keys: {identity[:40]!r} is no key: put what `otalink keys export` prints")
+    config.wifi = wifi = values.get("wifi")
+    if wifi is not None:
+        texts = [wifi.get("ssid"), wifi.get("password", "")] if isinstance(wifi, dict) else [None]
+        if not all(isinstance(text, str) for text in texts) or not texts[0]:
+            raise ValueError('wifi must be an object of texts, as in {"ssid": "shop", "password": "..."}')
     config.server = config.host, config.port, config.user, config.password, config.timeout, config.stall
     return config
 

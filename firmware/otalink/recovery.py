@@ -5,7 +5,7 @@ It prints what it does; Ctrl-C ends it. When it cannot do anything, main.py has 
 
 import asyncio
 
-from otalink.board import restart
+from otalink.board import join, restart
 from otalink.updater import Updater
 
 # Seconds between checks, at the most.
@@ -17,9 +17,24 @@ async def _recover(updater):
     print(f"otalink: the application does not start: looking for a release every {pause} s; Ctrl-C ends this")
     # What is known against the application stays known: it has not started.
     updater._job.started = True
-    while not await updater.update():
+    while True:
+        # Each time: the application, which would join it again, does not run.
+        await _join(updater.config.wifi)
+        if await updater.update():
+            break
         await asyncio.sleep(pause)
     restart("reset")
+
+
+async def _join(wifi):
+    if wifi is not None:
+        try:
+            if not await join(wifi):
+                print(
+                    f"otalink: the Wi-Fi network {wifi['ssid']} cannot be joined: is it there, is its password right?"
+                )
+        except (ImportError, OSError) as error:
+            print(f"otalink: no Wi-Fi here: {error}")
 
 
 _updater = Updater()

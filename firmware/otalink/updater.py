@@ -19,10 +19,10 @@ _MESSAGES_MAX = const(20)
 # Bytes of the buffer that all data goes through. With less heap free than that, memory counts more than speed.
 _BUFFER = const(4096)
 _SMALL_BUFFER = const(1024)
-_SMALL_HEAP = const(65536)
+_SMALL_HEAP = const(98304)
 _SMALLEST_HEAP = const(53248)
-# Where most of the names are that an update needs.
-_LEARNT = "unpack listing offer admit ready commit trial"
+# What an update by a release file imports, and a plain one has not.
+_LEARNT = "unpack listing offer header admit differ ready commit trial apply check fetch retry ftp_errors"
 # How often a download starts over because the folder changed under it, before it waits for the next check.
 _STARTS_MAX = const(3)
 # asyncio counts in milliseconds that wrap around.
@@ -87,7 +87,7 @@ class Updater:
             gc.collect()
             free = gc.mem_free()
             job.buffer = bytearray(config.buffer or (_BUFFER if free > _SMALL_HEAP else _SMALL_BUFFER))
-            if free > _SMALLEST_HEAP:
+            if config.keys and free > _SMALLEST_HEAP:
                 learn(_LEARNT)
             job.config = config
             if config.unknown:

@@ -64,6 +64,10 @@ def test_what_is_wrong_is_named_with_what_it_may_be():
         ("keys", {"5F0C93D1A6B27E84": "AAAA"}, "keys: '5F0C93D1A6B27E84' is no key"),
         ("keys", {"5f0c": "AAAA"}, "keys: '5f0c' is no key"),
         ("keys", {"5f0c93d1a6b27e84": 5}, "is no key: put what `otalink keys export` prints"),
+        ("wifi", "shop", "wifi must be an object"),
+        ("wifi", {"password": "secret"}, "wifi must be an object"),
+        ("wifi", {"ssid": ""}, "wifi must be an object"),
+        ("wifi", {"ssid": "shop", "password": 12345678}, "wifi must be an object"),
         ("restart", "hard", "restart must be reset, soft or none, not 'hard'"),
     ):
         message = str(raised(ValueError, config, **{key: value}))
@@ -73,6 +77,13 @@ def test_what_is_wrong_is_named_with_what_it_may_be():
 def test_keys_are_known_by_their_ids():
     assert config().keys == {}
     assert config(keys={"5f0c93d1a6b27e84": "AAAA"}).keys == {"5f0c93d1a6b27e84": "AAAA"}
+
+
+def test_a_wifi_network_may_be_open_or_have_a_password():
+    assert config().wifi is None
+    for wifi in ({"ssid": "shop"}, {"ssid": "shop", "password": "secret"}):
+        assert config(wifi=wifi).wifi == wifi
+        assert config(wifi=wifi).unknown == []
 
 
 def test_the_password_is_in_no_message():
