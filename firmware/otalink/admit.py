@@ -5,7 +5,7 @@ from otalink.board import bytecode, platform
 from otalink.errors import OtaError, TransferError
 from otalink.files import remove
 from otalink.flash import on_flash
-from otalink.paths import INCOMING, NEW_SUFFIX
+from otalink.layout import INCOMING, NEW_SUFFIX
 from otalink.release import Header
 
 

@@ -23,7 +23,7 @@ async def apply(job, restart):
     job.release = job.staged = job.wanted = None
     root = job.root + "/"
     await run("files ready.check", root)
-    await run("release files commit.commit", root, job.config.trial_deadline, job.say)
+    await run("files commit.commit", root, job.config.trial_deadline, job.say)
     _restart(job, restart, f"{label} is committed")
 
 

@@ -3,7 +3,7 @@
 from otalink.errors import ReleaseError
 from otalink.files import kind_of, recorded, remove, remove_staged, rename
 from otalink.journal import BUSY, check_idle, state
-from otalink.paths import INCOMING, INSTALLED, NEW_SUFFIX, PLAN, STATE_FOLDER, parents
+from otalink.layout import INCOMING, INSTALLED, NEW_SUFFIX, PLAN, STATE_FOLDER, parents
 from otalink.plan import REMOVE, steps
 
 

@@ -8,11 +8,9 @@ path.
 
 from otalink.files import kind_of, recorded, rename
 from otalink.flash import on_flash
-from otalink.journal import check_idle
-from otalink.paths import GUARD, INCOMING, INSTALLED, NEW_SUFFIX, PLAN, PLAN_FORMAT, STATE_FOLDER
+from otalink.journal import check_idle, release_of
+from otalink.layout import GUARD, INCOMING, INSTALLED, NEW_SUFFIX, PLAN, PLAN_FORMAT, STATE_FOLDER
 from otalink.plan import REMOVE, hidden_by, steps
-from otalink.release import Header
-from otalink.version import format_version
 
 
 def commit(root, deadline, say):
@@ -37,29 +35,28 @@ def commit(root, deadline, say):
 
 def _plan(root, deadline, say):
     # Yields the plan's lines.
-    with on_flash(INCOMING, "read", open, root + INCOMING, "rb") as file:
-        header = Header(file)
-        yield f"otalink-plan {PLAN_FORMAT}\nname {header.name}\nversion {format_version(header.version)}\n"
-        yield f"deadline {deadline}\n{_action(root, INSTALLED)} {INSTALLED}\n"
-        # Sources that stand beside compiled files, until it is known whether they stay.
-        sources = []
-        for step, found in steps(recorded(root, INSTALLED), header.files()):
-            path = found[0]
-            while sources and sources[0] < path:
-                _say_hidden(say, sources.pop(0))
-            if path in GUARD:
-                continue
-            if step == REMOVE:
-                if path in sources:
-                    sources.remove(path)
-                if kind_of(root, path) == "file":
-                    yield f"delete {path}\n"
-                continue
-            source = hidden_by(path)
-            if source is not None and kind_of(root, source) is not None:
-                sources.append(source)
-            if kind_of(root, path + NEW_SUFFIX) is not None:
-                yield f"{_action(root, path)} {path}\n"
+    name, _, version = release_of(root, "incoming").partition(" ")
+    yield f"otalink-plan {PLAN_FORMAT}\nname {name}\nversion {version}\n"
+    yield f"deadline {deadline}\n{_action(root, INSTALLED)} {INSTALLED}\n"
+    # Sources that stand beside compiled files, until it is known whether they stay.
+    sources = []
+    for step, found in steps(recorded(root, INSTALLED), recorded(root, INCOMING, True)):
+        path = found[0]
+        while sources and sources[0] < path:
+            _say_hidden(say, sources.pop(0))
+        if path in GUARD:
+            continue
+        if step == REMOVE:
+            if path in sources:
+                sources.remove(path)
+            if kind_of(root, path) == "file":
+                yield f"delete {path}\n"
+            continue
+        source = hidden_by(path)
+        if source is not None and kind_of(root, source) is not None:
+            sources.append(source)
+        if kind_of(root, path + NEW_SUFFIX) is not None:
+            yield f"{_action(root, path)} {path}\n"
     for source in sources:
         _say_hidden(say, source)
     for path in GUARD:

@@ -6,13 +6,12 @@ until its SHA-256 has been seen.
 """
 
 from otalink.begin import begin
-from otalink.errors import FolderChangedError, InstallError
-from otalink.files import kind_of, make_folder, remove_staged, rename, size_of
+from otalink.errors import FolderChangedError
+from otalink.files import kind_of, recorded, remove_staged, rename, size_of
 from otalink.flash import on_flash
 from otalink.install import Installation
 from otalink.journal import check_idle
-from otalink.paths import INCOMING, NEW_SUFFIX, parents
-from otalink.release import Header
+from otalink.layout import INCOMING, NEW_SUFFIX
 
 
 async def compare(job):
@@ -26,21 +25,18 @@ async def compare(job):
     new = INCOMING + NEW_SUFFIX
     if await flash.digest(new) != job.release.mark:
         raise FolderChangedError("what was checked is not there any more")
-    with on_flash(new, "read", open, root + new, "rb") as file:
-        begin(root, (found[0] for found in Header(file).files()))
+    begin(root, (found[0] for found in recorded(root, new, True)))
     rename(root, new, INCOMING)
     job.count = job.differ = 0
-    with on_flash(INCOMING, "read", open, root + INCOMING, "rb") as file:
-        for path, digest, *_ in Header(file).files():
-            job.count += 1
-            if await flash.digest(path) == digest:
-                remove_staged(root, path)
-                continue
-            job.differ += 1
-            if kind_of(root, path + NEW_SUFFIX) is None:
-                for folder in parents(path):
-                    make_folder(root, folder)
-                on_flash(path, "written", open, root + path + NEW_SUFFIX, "wb").close()
+    for path, digest, *_ in recorded(root, INCOMING, True):
+        job.count += 1
+        if await flash.digest(path) == digest:
+            remove_staged(root, path)
+            continue
+        job.differ += 1
+        if kind_of(root, path + NEW_SUFFIX) is None:
+            flash.make_folders(path)
+            on_flash(path, "written", open, root + path + NEW_SUFFIX, "wb").close()
 
 
 def check_space(job):
@@ -51,23 +47,20 @@ def check_space(job):
     job.total = 0
 
     def files():
-        for path, _, size, stored, _ in Header(file).files():
+        for path, _, size, stored, _ in recorded(root, INCOMING, True):
             here = size_of(root, path + NEW_SUFFIX)
             if here is not None:
                 job.total += stored
                 yield path, max(0, size - here)
 
-    length = size_of(root, INCOMING)
-    with on_flash(INCOMING, "read", open, root + INCOMING, "rb") as file:
-        if check_space(root, length, files()):
-            job.say("the flash is short of space: the release before this one is not kept any more")
+    if check_space(root, size_of(root, INCOMING), files()):
+        job.say("the flash is short of space: the release before this one is not kept any more")
 
 
 async def verify(job):
     """Raises InstallError unless the flash gives back all that was staged."""
     root = job.root + "/"
     flash = Installation(job.buffer, job.root)
-    with on_flash(INCOMING, "read", open, root + INCOMING, "rb") as file:
-        for path, digest, *_ in Header(file).files():
-            if kind_of(root, path + NEW_SUFFIX) is not None and await flash.digest(path + NEW_SUFFIX) != digest:
-                raise InstallError(f"{path}: the flash does not give back what was written to it")
+    for path, digest, *_ in recorded(root, INCOMING, True):
+        if kind_of(root, path + NEW_SUFFIX) is not None:
+            await flash.verify(path, digest)

@@ -1,8 +1,8 @@
 """Brings the files of a release from the server to the flash, staged; goes on where it was cut off."""
 
 from otalink.errors import ResumeError, TransferError
+from otalink.fetch import report
 from otalink.ftp_session import FtpSession
-from otalink.progress import report
 from otalink.staging import StagedFile
 
 

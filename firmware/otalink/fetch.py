@@ -19,7 +19,7 @@ async def fetch(job):
     try:
         await (_fetch_file(job) if job.release.files is None else _fetch_folder(job))
     except (ReleaseError, InstallError):
-        await run("release files begin.discard", job)
+        await run("files begin.discard", job)
         raise
     except BaseException:
         if job.wanted is not None:
@@ -32,26 +32,26 @@ async def fetch(job):
 
 
 async def _fetch_file(job):
-    await run("release files install differ.compare", job)
-    await run("release files differ.check_space", job)
+    await run("files install differ.compare", job)
+    await run("files differ.check_space", job)
     if job.differ:
         await run("ftp_session ftp_login.begin", job)
-        await _download(job, "ftp_session header.refuse_change", "ftp_session staging release unpack.download")
-    await run("release files install differ.verify", job)
+        await _download(job, "ftp_session header.refuse_change", "ftp_session staging files unpack.download")
+    await run("files install differ.verify", job)
 
 
 async def _fetch_folder(job):
-    await run("release files begin.begin_release", job)
+    await run("files begin.begin_release", job)
     job.wanted = await run("files install prepare.compare", job)
     await run("space.check", job)
     await run("files install prepare.record", job)
     await run("ftp_session ftp_login.begin", job)
     if any(file[3] is None for file in job.wanted):
-        await run("ftp_session ftp_listing sizes.ask", job)
+        await run("ftp_session ftp_listing listing.ask_sizes", job)
         await run("space.check", job)
     job.total = sum(file[3] or file[5] or 0 for file in job.wanted)
-    await _download(job, "ftp_session ftp_listing look.refuse_change", "ftp_session staging download.download")
-    await run("ftp_session ftp_listing look.refuse_change", job, False)
+    await _download(job, "ftp_session ftp_listing fingerprint.refuse_change", "ftp_session staging download.download")
+    await run("ftp_session ftp_listing fingerprint.refuse_change", job, False)
     await run("files install prepare.finish", job)
     job.differ, job.count = len(job.staged), len(job.release.files)
 
@@ -69,3 +69,13 @@ async def _download(job, look, download):
         except (TransferError, ReleaseError) as failure:
             error = failure
         await run("retry.wait", job, error, job.received > received, look)
+
+
+def report(job, size):
+    """Counts `size` more bytes, and says so at each new percent."""
+    job.done += size
+    total = job.total
+    percent = min(100, 100 * job.done // total) if total else -1
+    if percent > job.percent:
+        job.percent = percent
+        job.progress(min(job.done, total), total)

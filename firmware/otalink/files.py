@@ -7,9 +7,9 @@ import os
 
 from micropython import const
 
-from otalink.errors import InstallError, ReleaseError
+from otalink.errors import InstallError
 from otalink.flash import on_flash
-from otalink.paths import NEW_SUFFIX, parents
+from otalink.layout import NEW_SUFFIX, parents
 
 _FOLDER_BIT = const(0x4000)
 
@@ -27,18 +27,29 @@ def size_of(root, path):
     return os.stat(root + path)[6] if kind_of(root, path) == "file" else None
 
 
-def recorded(root, path):
-    """Yields each file of the record `path` (docs/release-format.md), as far as it can be read; none when it is not
-    there."""
-    from otalink.release import Header
+def recorded(root, path, whole=False):
+    """Yields (path, digest, size, stored, encoding) of each file of the record `path`; none when it is not there.
 
+    It was checked before it was put there (release.py has the rules): here it is only taken apart. A damaged one ends
+    early, or is an InstallError where it must be `whole`.
+    """
     if kind_of(root, path) != "file":
         return
     with on_flash(path, "read", open, root + path, "rb") as file:
         try:
-            yield from Header(file).files()
-        except (ReleaseError, OSError):
-            return
+            line = file.readline()
+            left = int(line.split(b" ")[2]) - len(line)
+            while left > 0:
+                line = file.readline()
+                left -= len(line)
+                key, digest, size, stored, encoding, name = (line[:-1].decode().split(" ", 5) + [""] * 5)[:6]
+                if key == "file":
+                    yield name, digest, int(size), int(stored), encoding
+                elif line[-1:] != b"\n":
+                    raise ValueError
+        except (ValueError, IndexError, OSError):
+            if whole:
+                raise InstallError(f"/{path} is damaged: the next check mends it")
 
 
 def make_folder(root, path):

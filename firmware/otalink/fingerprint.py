@@ -7,12 +7,28 @@ import hashlib
 
 from micropython import const
 
-from otalink.errors import FtpError, ReleaseError
+from otalink.errors import FolderChangedError, FtpError, ReleaseError
 from otalink.ftp_reply import text_of
 
 # Some 400 files: more than that, no board can hold in its head.
 _SUMS_MAX = const(32768)
 _SUMS = "SHA256SUMS"
+
+
+async def refuse_change(job, stay=True):
+    """Raises FolderChangedError when the folder is not what it was at first. Says goodbye unless it is to `stay`."""
+    from otalink.ftp_listing import FtpListing
+
+    async with FtpListing(*job.config.server) as client:
+        client.resume(job.link)
+        try:
+            mark, _ = await fingerprint(client, job, None, job.release.versioned)
+            if mark != job.release.mark:
+                stay = False
+                raise FolderChangedError("the folder on the server changed during the download")
+        finally:
+            if stay:
+                client.suspend(job.link)
 
 
 async def fingerprint(client, job, listing, versioned, take=None, tell=None, size=None):

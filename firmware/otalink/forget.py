@@ -3,7 +3,7 @@
 from otalink.files import prune, remove
 from otalink.flash import on_flash
 from otalink.journal import become, state
-from otalink.paths import OLD_SUFFIX, STATE_FOLDER
+from otalink.layout import OLD_SUFFIX, STATE_FOLDER
 
 
 def forget(root="/"):

@@ -8,7 +8,7 @@ from micropython import const
 from otalink.errors import FolderChangedError, ReleaseError
 from otalink.files import make_folder, remove
 from otalink.flash import on_flash
-from otalink.paths import HEADER_LENGTH_MAX, HEADER_MAGIC, INCOMING, NEW_SUFFIX, STATE_FOLDER
+from otalink.layout import HEADER_LENGTH_MAX, HEADER_MAGIC, INCOMING, NEW_SUFFIX, STATE_FOLDER
 
 # The first line ends within so many bytes.
 _FIRST_MAX = const(32)

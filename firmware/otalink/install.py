@@ -16,7 +16,7 @@ from micropython import const
 from otalink.errors import InstallError, ReleaseError
 from otalink.files import kind_of, make_folder, remove_staged, rename, size_of
 from otalink.flash import on_flash
-from otalink.paths import INCOMING, INSTALLED, NEW_SUFFIX, STATE_FOLDER, parents
+from otalink.layout import INCOMING, INSTALLED, NEW_SUFFIX, STATE_FOLDER, parents
 
 # Reading files back must let the application run: at the least this often.
 _YIELD_MS = const(10)

@@ -6,7 +6,7 @@
 import os
 
 from otalink.errors import InstallError
-from otalink.paths import STATE_FOLDER
+from otalink.layout import STATE_FOLDER
 
 # In the order in which they count: those of an update that is on come first.
 _STATES = "committed swapping reverting trial-0 trial-1 trial-2 trial-3 forgetting confirmed reverted broken"
@@ -42,7 +42,7 @@ def become(root, old, new):
 
 
 def release_of(root, plan):
-    """The release that the plan installs, as "NAME VERSION"; what cannot be read of it is empty."""
+    """The release that a plan or a record in `/.otalink` is about, as "NAME VERSION"; what cannot be read is empty."""
     try:
         with open(f"{root}{STATE_FOLDER}/{plan}") as file:
             file.readline()

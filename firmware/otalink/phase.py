@@ -52,6 +52,20 @@ async def _collect():
     gc.collect()
 
 
+def learn(names):
+    """Imports these modules and forgets them: the names in them stay, as names always do, and lie side by side.
+
+    Learnt in the course of an update they would lie scattered among what is in memory only for a while, and the table
+    of them, which MicroPython doubles in one piece, might find no place.
+    """
+    for name in names.split(" "):
+        there = _loaded()
+        try:
+            __import__("otalink." + name)
+        finally:
+            _forget(there)
+
+
 def start(coroutine):
     """A task that lets go of its coroutine at its end: asyncio's queue may point to a task long after it has ended."""
     return asyncio.create_task(_let_go([coroutine]))

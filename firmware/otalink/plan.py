@@ -1,7 +1,7 @@
 """What an update has to do: installed files against offered ones. Pure; both sorted, one pass, constant memory."""
 
 from otalink.errors import ReleaseError
-from otalink.paths import parents
+from otalink.layout import parents
 
 WANT = "want"
 REMOVE = "remove"

@@ -2,7 +2,7 @@
 
 from otalink.errors import InstallError
 from otalink.install import Installation
-from otalink.paths import NEW_SUFFIX
+from otalink.layout import NEW_SUFFIX
 
 _UNKNOWN = "0" * 64
 

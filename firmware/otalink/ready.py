@@ -3,7 +3,7 @@
 from otalink.boot_rule import calls_guard
 from otalink.errors import InstallError, ReleaseError
 from otalink.files import kind_of, size_of
-from otalink.paths import GUARD, NEW_SUFFIX, PLAN_FORMAT, STATE_FOLDER
+from otalink.layout import GUARD, NEW_SUFFIX, PLAN_FORMAT, STATE_FOLDER
 
 
 def check(root):

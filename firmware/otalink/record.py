@@ -1,6 +1,7 @@
 """The release header, written; `release.py` reads it, docs/release-format.md is its specification. Pure."""
 
-from otalink.paths import HEADER_FORMAT, HEADER_LENGTH_MAX, HEADER_MAGIC, check_digest, check_path
+from otalink.layout import HEADER_FORMAT, HEADER_LENGTH_MAX, HEADER_MAGIC
+from otalink.paths import check_digest, check_path
 from otalink.version import check_name, format_version
 
 

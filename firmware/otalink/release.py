@@ -9,7 +9,8 @@ import hashlib
 import io
 
 from otalink.errors import ReleaseError
-from otalink.paths import HEADER_FORMAT, HEADER_LENGTH_MAX, HEADER_MAGIC, check_digest, check_path
+from otalink.layout import HEADER_FORMAT, HEADER_LENGTH_MAX, HEADER_MAGIC
+from otalink.paths import check_digest, check_path
 from otalink.version import DIGITS, LETTERS, check_name, parse_version
 
 # Bounds what a hostile header can make a board hold.

@@ -7,7 +7,7 @@ from micropython import const
 from otalink.errors import InstallError
 from otalink.files import kind_of
 from otalink.flash import on_flash
-from otalink.paths import parents
+from otalink.layout import parents
 
 # Blocks that an update needs beside those of its files and new folders: the state folder, and room for littlefs to
 # move in. A folder takes two.

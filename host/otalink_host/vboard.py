@@ -230,6 +230,8 @@ class _Process:
         The process is stopped meanwhile: a SIGINT that came after the program's end would end the board.
         """
         self._process.send_signal(signal.SIGSTOP)
+        if self._process.returncode is not None:
+            return True  # it had ended, and send_signal was the first to see it
         os.waitid(os.P_PID, self.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
         try:
             if not self.catches_interrupts():

@@ -3,7 +3,7 @@
 from support import raised
 
 from otalink.errors import ReleaseError
-from otalink.paths import parents
+from otalink.layout import parents
 from otalink.plan import REMOVE, WANT, check_folders, hidden_by, steps
 
 

@@ -16,6 +16,7 @@ import otalink.chunks
 import otalink.errors
 import otalink.ftp_facts
 import otalink.ftp_reply
+import otalink.layout
 import otalink.offer
 import otalink.paths
 import otalink.plain
@@ -25,7 +26,8 @@ import otalink.release
 import otalink.signature
 import otalink.version
 from otalink.errors import ReleaseError
-from otalink.paths import HEADER_LENGTH_MAX, check_path, parents
+from otalink.layout import HEADER_LENGTH_MAX, parents
+from otalink.paths import check_path
 from otalink.plain import choose, format_sums_line, parse_release_name, parse_sums_line
 from otalink.plan import REMOVE, WANT, check_folders, steps
 from otalink.record import format_header
@@ -157,6 +159,7 @@ PURE = [
     otalink.errors,
     otalink.ftp_facts,
     otalink.ftp_reply,
+    otalink.layout,
     otalink.offer,
     otalink.paths,
     otalink.plain,

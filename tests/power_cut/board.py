@@ -21,6 +21,7 @@ import otalink.differ
 import otalink.forget
 import otalink.header
 import otalink.record
+import otalink.release
 import otalink.retry
 import otalink.signature
 import otalink.staging

@@ -177,7 +177,7 @@ def test_sums_bring_subfolders_from_a_server_that_knows_only_names(board, folder
 
 def test_other_files_beside_are_ordinary_or_ignored(board, folder):
     publish(folder, FLAT | {"wifi_manager.py": b"wifi", "font_8.py": b"font"}, with_sums=False)
-    write(folder, {"app_9.0.ota": b"ota", "other_1.0.ota": b"ota", ".upload": b"half", "app_0.9.py": b"old"})
+    write(folder, {"other_9.0.ota": b"ota", "other_1.0.ota": b"ota", ".upload": b"half", "app_0.9.py": b"old"})
     with Server(folder) as server:
         board.install(server)
     assert board.files() == on_flash(FLAT) | {"wifi_manager.py": b"wifi", "font_8.py": b"font"}
