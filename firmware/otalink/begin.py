@@ -21,16 +21,21 @@ def begin(root, paths):
     """
     check_idle(root)
     _retrieve_incoming(root)
+    folders = []
     for step, found in steps(recorded(root, INCOMING), ((path,) for path in paths)):
         path = found[0]
         if step == REMOVE:
             remove_staged(root, path)
             continue
         if kind_of(root, path) == "folder":
-            raise ReleaseError(f"{path} is a folder on the board and a file of the release: remove one of them")
+            folders.append(path)
         for folder in parents(path):
             if kind_of(root, folder) == "file":
                 raise ReleaseError(f"{folder} is a file on the board and a folder of the release: remove one")
+    for path in folders:
+        # Only what an earlier try left may have been in it.
+        if kind_of(root, path) == "folder":
+            raise ReleaseError(f"{path} is a folder on the board and a file of the release: remove one of them")
 
 
 def discard(job):

@@ -18,7 +18,7 @@ def check_path(path: str) -> None:
             raise ValueError(f"path {path}: it must be relative, without empty parts, . and ..")
         if part.endswith((NEW_SUFFIX, OLD_SUFFIX)):
             raise ValueError(f"path {path}: {NEW_SUFFIX} and {OLD_SUFFIX} are otalink's own")
-    if path in (CONFIG_PATH, STATE_FOLDER) or path.startswith(STATE_FOLDER + "/"):
+    if path.partition("/")[0] in (CONFIG_PATH, STATE_FOLDER):
         raise ValueError(f"path {path}: /{CONFIG_PATH} and /{STATE_FOLDER} belong to the board")
 
 

@@ -247,17 +247,20 @@ class _Unpacker:
         gc.collect()
         # Output is bounded by what the header says, whatever is in the stream.
         stream = deflate.DeflateIO(source, deflate.RAW, WINDOW_BITS) if self._is_compressed else source
+        over = False
         while left:
             try:
                 n = stream.readinto(piece if left >= _PIECE else piece[:left])
+                left -= n
+                if not left and self._is_compressed:
+                    over = stream.read(1)
             except (OSError, EOFError):
                 n = 0
             if not n:
                 raise ReleaseError(f"{path}: chunk {self._index} is not what was compressed")
+            if over:
+                raise ReleaseError(f"{path}: chunk {self._index} holds too much")
             self._target.write(piece[:n])
-            left -= n
-        if self._is_compressed and stream.read(1):
-            raise ReleaseError(f"{path}: chunk {self._index} holds too much")
         self._target.keep()
         self._index += 1
         if self._index < chunk_count(size):

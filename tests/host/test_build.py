@@ -28,7 +28,8 @@ from otalink_host.release_file import compress, unpack, verify
 
 OTALINK = Path(sys.executable).with_name("otalink")
 BOOT = "try:\n    import otaguard\n\n    otaguard.boot()\nexcept Exception:\n    pass\n"
-GUARD = "FORMAT = 1\n\n\ndef boot():\n    pass\n"
+GUARD = "def boot():\n    pass\n"
+SWAP = "FORMAT = 1\n\n\ndef work(names, cause):\n    pass\n"
 Files = dict[str, str | bytes]
 
 
@@ -100,6 +101,7 @@ def test_modules_are_compiled_and_what_starts_the_board_is_not(make: Callable[..
             "boot.py": BOOT,
             "main.py": "import thermostat\n",
             "otaguard.py": GUARD,
+            "otaswap.py": SWAP,
             "thermostat.py": "x = 1\n",
             "lib/main.py": "y = 2\n",
             "lib/data.txt": "text",
@@ -112,6 +114,7 @@ def test_modules_are_compiled_and_what_starts_the_board_is_not(make: Callable[..
         "lib/main.mpy",
         "main.py",
         "otaguard.py",
+        "otaswap.py",
         "thermostat.mpy",
     ]
     assert bytecode_of(content["thermostat.mpy"]) == (6, 0)
@@ -253,7 +256,8 @@ def test_the_same_input_gives_the_same_bytes(tmp_path: Path, keys: Path) -> None
         ({"boot.py": "import otaguard\notaguard.boot()\n"}, {}, "`try:`"),
         ({"boot.py": "import time\n" + BOOT}, {}, "otaguard.boot()"),
         ({"boot.py": BOOT.encode() + b"# \xff\n"}, {}, "boot.py is not UTF-8"),
-        ({"otaguard.py": "def boot():\n    pass\n"}, {}, "otaguard.py is no boot guard"),
+        ({"otaswap.py": "def work():\n    pass\n"}, {}, "otaswap.py is no boot guard"),
+        ({"otaswap.py": "FORMAT = 1\n"}, {}, "otaswap.py is no boot guard"),
         ({"otaguard.py": "FORMAT = 1\n"}, {}, "otaguard.py is no boot guard"),
         ({"otaguard.py": GUARD, "otaguard/x.txt": ""}, {}, "the folder otaguard hides otaguard.py"),
         ({"main.py": "x = = 1\n"}, {}, "main.py, line 1: SyntaxError"),
@@ -607,8 +611,10 @@ def by_hand(folder: Path, files: dict[str, bytes], bytecode: tuple[int, int] | N
     [
         ({"boot.py": "print(1)\n"}, "boot.py does not begin by calling the boot guard"),
         ({"boot.py": BOOT + "x = = 1\n"}, "boot.py, line 7: SyntaxError"),
-        ({"otaguard.py": "def boot():\n    pass\n"}, "otaguard.py is no boot guard"),
+        ({"otaguard.py": "FORMAT = 1\n"}, "otaguard.py is no boot guard"),
+        ({"otaswap.py": "def work():\n    pass\n"}, "otaswap.py is no boot guard"),
         ({"otaguard/x.txt": ""}, "the folder otaguard would hide the boot guard"),
+        ({"otaswap/x.txt": ""}, "the folder otaswap would hide the boot guard"),
     ],
 )
 def test_what_would_stop_a_board_is_published_in_no_form(tmp_path: Path, files: Files, reason: str) -> None:
@@ -624,8 +630,14 @@ def test_what_would_stop_a_board_is_published_in_no_form(tmp_path: Path, files: 
     assert not folder.exists() or content(folder) == {}
 
 
+def test_otalinks_own_guard_goes_into_a_release_as_it_is(make: Callable[..., Built]) -> None:
+    own = {path.name: path.read_text() for path in (Path(__file__).parents[2] / "firmware" / "guard").glob("*.py")}
+    own = {name: text for name, text in own.items() if name != "__init__.py"}
+    assert dict(unpack(make(own).path)) == {name: text.encode() for name, text in own.items()}
+
+
 def test_a_boot_file_that_calls_the_guard_is_published_in_both_forms(tmp_path: Path) -> None:
-    starters = {"boot.py": BOOT, "otaguard.py": GUARD, "main.py": "import a\n"}
+    starters = {"boot.py": BOOT, "otaguard.py": GUARD, "otaswap.py": SWAP, "main.py": "import a\n"}
     repository.publish(fill(tmp_path / "plain", {"a_1.0.py": "", **starters}), tmp_path / "one")
     made = by_hand(tmp_path, {path: text.encode() for path, text in starters.items()})
     assert repository.publish_file(made, tmp_path / "two", {}).written

@@ -11,15 +11,24 @@ import time
 from binascii import hexlify
 
 import flash as chips
-import vfs
 
 # While sys.path finds them:
+import network
+import vfs
+
+import otalink.admit
+import otalink.differ
 import otalink.forget
+import otalink.header
 import otalink.record
 import otalink.release
-import otalink.staging  # noqa: F401
-from otalink import begin, install, journal, ready, trial
+import otalink.retry
+import otalink.signature
+import otalink.staging
+from otalink import begin, install, journal, ready, trial, unpack
 from otalink.commit import commit
+from otalink.errors import TransferError
+from otalink.fetch import fetch
 from otalink.install import Installation
 from otalink.space import check_space
 
@@ -27,7 +36,8 @@ BUFFER = bytearray(1024)
 # As on the rp2, but for what is read at once: each read is a call from C to Python here.
 GEOMETRY = {"progsize": 256, "readsize": 256}
 LOGS = (".otalink/log", ".otalink/log-1")
-install.ticks_diff = lambda end, start: 0  # there is no event loop here
+install.ticks_diff = unpack.ticks_diff = lambda end, start: 0  # there is no event loop here
+otalink.retry.asyncio = network.NoClock()
 
 
 class ResetError(BaseException):
@@ -202,10 +212,27 @@ class Release:
         ]
 
 
+class _Config:
+    name = "app"
+    server = ()
+    # The public keys of those who sign release files, as in /otalink.json.
+    keys = {}
+    attempts = 1
+    retry_delay = 0
+
+
 class _Job:
     root = ""
+    config = _Config
+    buffer = BUFFER
+
+    def __init__(self):
+        self.link = []
 
     def say(self, *lines):
+        pass
+
+    def progress(self, done, total):
         pass
 
 
@@ -243,5 +270,52 @@ def update(release):
             staged = installation.stage(path)
             staged.write(release.files[path])
             run(installation.verify(path, staged.finish(size, digest)))
+    ready.check("/")
+    commit("/", 600, print)
+
+
+def trust(keys):
+    _Config.keys = keys
+
+
+def filename(release):
+    """What the release file of `release` is called."""
+    return "app_" + ".".join(str(field) for field in release.version) + ".ota"
+
+
+class _Offer:
+    # What the listing of the server's folder says.
+    files = None
+
+    def __init__(self, release):
+        self.name = "app"
+        self.version = release.version
+        self.versioned = filename(release)
+        self.size = len(network.SERVED[self.versioned])
+
+
+def bring_file(release):
+    """Stages what differs of a release file on the server, by otalink's own phases."""
+    job = _Job()
+    job.release = _Offer(release)
+    run(otalink.header.bring(job, job.release))
+    otalink.admit.admit(job, job.release)
+    run(fetch(job))
+
+
+def break_off(release, after):
+    """A download of the release file that ends without the network, after so many bytes."""
+    network.Line.left = after
+    try:
+        bring_file(release)
+    except TransferError:
+        return
+    finally:
+        network.Line.left = None
+    raise BadError("the download did not break off")
+
+
+def update_by_file(release):
+    bring_file(release)
     ready.check("/")
     commit("/", 600, print)

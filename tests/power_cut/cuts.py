@@ -1,20 +1,25 @@
 """Cuts the power in every mutating operation of a scenario, and in every one of the boots after that.
 
-Runs under MicroPython: cuts.py FIRMWARE GUARD SCENARIO singles|doubles PART PARTS STRIDE FILE_SYSTEM. Prints a line
-for each bad cut, which names the scenario, the operation and the kind of the cut, and a line of counts at the end.
+Runs under MicroPython: cuts.py FIRMWARE GUARD RELEASES SCENARIO singles|doubles PART PARTS STRIDE FILE_SYSTEM. Prints a
+line for each bad cut, which names the scenario, the operation and the kind of the cut, and a line of counts at the end.
+
+The folder RELEASES has the release files that the scenario needs, and keys.json. What has to be in them, `sources` in
+the place of singles|doubles writes there: a folder for each version.
 """
 
 import gc
 import hashlib
+import json
 import os
 import sys
 
 import vfs
 
-FIRMWARE, GUARD, NAME, DEPTH, PART, PARTS, STRIDE, FILE_SYSTEM = sys.argv[1:]
+FIRMWARE, GUARD, RELEASES, NAME, DEPTH, PART, PARTS, STRIDE, FILE_SYSTEM = sys.argv[1:]
 sys.path[:] = [sys.argv[0].rpartition("/")[0], FIRMWARE, ".frozen"]
 
 import board as boards  # noqa: E402 - found on the path above
+import network  # noqa: E402
 import scenarios  # noqa: E402
 from flash import KINDS, NOTHING, apply, tear  # noqa: E402
 
@@ -172,10 +177,31 @@ class Cuts:
             apply(before, operation)
 
 
+def write_sources():
+    for release in scenarios.ALL[NAME]().built:
+        folder = f"{RELEASES}/{release.version[0]}"
+        os.mkdir(folder)
+        os.chdir(folder)
+        scenarios.put(release.files)
+
+
+def serve():
+    for name in os.listdir(RELEASES):
+        if name.endswith(".ota"):
+            with open(f"{RELEASES}/{name}", "rb") as file:
+                network.SERVED[name] = file.read()
+    with open(RELEASES + "/keys.json") as file:
+        boards.trust(json.load(file))
+
+
 def main():
     for path in scenarios.GUARD:
         with open(f"{GUARD}/{path}", "rb") as file:
             scenarios.FIRMWARE[path] = file.read()
+    if DEPTH == "sources":
+        write_sources()
+        return
+    serve()
     sys.path[:] = ["", ".frozen", "/lib"]  # a board's
     if FILE_SYSTEM == "VfsFat":
         boards.Board.kind = vfs.VfsFat

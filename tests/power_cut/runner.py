@@ -1,10 +1,15 @@
 """Starts cuts.py on MicroPython and reads what it found."""
 
+import json
 import re
 import subprocess
+import threading
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
+from otalink_host import keys
+from otalink_host.build import build
 from otalink_host.micropython import find_micropython
 
 HERE = Path(__file__).parent
@@ -22,6 +27,12 @@ SCENARIOS = (
     "guard-rollback",
     "unconfirmed",
     "older-plan",
+    "file",
+    "file-resumed",
+    "file-resumed-at-chunk",
+    "file-after-another",
+    "file-guard",
+    "file-full",
 )
 
 
@@ -54,7 +65,43 @@ def cut(
     file_system: str = "VfsLfs2",
 ) -> Counts:
     """Cuts in every `stride`th operation of `scenario`, and in every `stride`th of the boots after it."""
-    arguments = [scenario, "doubles" if doubles else "singles", part, parts, stride, file_system]
+    with TemporaryDirectory() as name:
+        releases = Path(name)
+        (releases / "served").mkdir()
+        _build(scenario, releases)
+        depth = "doubles" if doubles else "singles"
+        output = _run(guard, releases / "served", scenario, depth, part, parts, stride, file_system)
+    lines = output.splitlines()
+    found = re.fullmatch(r"(\d+) cuts, (\d+) double cuts, (\d+) bad", lines[-1] if lines else "")
+    if found is None:
+        raise RuntimeError(f"{scenario}: the run did not come to its end:\n" + "\n".join(lines[-30:]))
+    return Counts(*map(int, found.groups()), lines=[line for line in lines if line.startswith("BAD ")])
+
+
+def _build(scenario: str, folder: Path) -> None:
+    """Puts the release files that the scenario needs, and the key that signed them, into `folder`/served."""
+    served = folder / "served"
+    _run(None, folder, scenario, "sources", 0, 1, 1, "VfsLfs2")
+    signer = _signer()
+    (served / "keys.json").write_text(json.dumps(keys.for_boards([signer.key])))
+    for source in sorted(folder.glob("[0-9]*")):
+        build(source, signer=signer, name="app", version=source.name, compiled=False, output=served)
+
+
+_lock = threading.Lock()
+_signers: list[keys.Signer] = []
+
+
+def _signer() -> keys.Signer:
+    # One key for all of a process: making it takes longer than cutting.
+    with _lock, TemporaryDirectory() as name:
+        if not _signers:
+            keys.create(Path(name), "test")
+            _signers.append(keys.load_signer(Path(name), "test", lambda path: b""))
+    return _signers[0]
+
+
+def _run(guard: Path | None, releases: Path, scenario: str, *arguments: object) -> str:
     completed = subprocess.run(
         [
             find_micropython(),
@@ -63,6 +110,8 @@ def cut(
             HERE / "cuts.py",
             FIRMWARE,
             guard or FIRMWARE / "guard",
+            releases,
+            scenario,
             *map(str, arguments),
         ],
         stdout=subprocess.PIPE,
@@ -71,9 +120,6 @@ def cut(
         encoding="utf-8",
         check=False,
     )
-    lines = completed.stdout.splitlines()
-    found = re.fullmatch(r"(\d+) cuts, (\d+) double cuts, (\d+) bad", lines[-1] if lines else "")
-    # The exit status alone proves nothing: MicroPython gives 0 for a script that it never ran.
-    if completed.returncode != 0 or found is None:
-        raise RuntimeError(f"{scenario}: the run did not come to its end:\n" + "\n".join(lines[-30:]))
-    return Counts(*map(int, found.groups()), lines=[line for line in lines if line.startswith("BAD ")])
+    if completed.returncode != 0:
+        raise RuntimeError(f"{scenario}: the run failed:\n{completed.stdout[-3000:]}")
+    return completed.stdout

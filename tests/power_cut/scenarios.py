@@ -4,9 +4,22 @@ A scenario starts on a chip that `start` has made, wants the board at `goal`, an
 way. Its `act` is what the application does once it runs; it says when it is done.
 """
 
+import hashlib
 import os
 
-from board import BUFFER, BadError, Board, Release, confirm, exists, failed, rollback, update
+from board import (
+    BUFFER,
+    BadError,
+    Board,
+    Release,
+    break_off,
+    confirm,
+    exists,
+    failed,
+    rollback,
+    update,
+    update_by_file,
+)
 from flash import BLOCK
 
 from otalink import journal
@@ -23,6 +36,14 @@ FIRMWARE = {}
 
 def text(seed, size):
     return (f"# {seed}\n" + f"x = {seed!r}\n" * (size // 9 + 1)).encode()[:size]
+
+
+def noise(seed, size):
+    """What does not compress."""
+    found = b""
+    while len(found) < size:
+        found += hashlib.sha256(f"{seed} {len(found)}".encode()).digest()
+    return found[:size]
 
 
 def main(version):
@@ -50,6 +71,9 @@ class Scenario:
     new = _release(2, NEW)
     # The release at the end; whether it can be rolled back from there, to what.
     back = old
+    # What the application does to update itself, and of which releases there are release files.
+    update = staticmethod(update)
+    built = ()
 
     def __init__(self):
         self.goal = self.new
@@ -111,7 +135,7 @@ class Scenario:
             return True
         if failed() == "2.0.0.0":
             raise BadError("it went back")
-        update(self.new)
+        self.update(self.new)
         board.boot()
         return False
 
@@ -156,7 +180,7 @@ class FailingGuard(Guard):
             return True
         if journal.state() == "trial":
             raise BadError("its guard does not work, but it is on trial")
-        update(self.new)
+        self.update(self.new)
         board.boot()
         return False
 
@@ -308,7 +332,7 @@ class Unconfirmed(Scenario):
         if failed() is not None:
             return True
         if journal.state() != "trial":
-            update(self.new)
+            self.update(self.new)
         board.boot()
         return False
 
@@ -318,6 +342,100 @@ class OlderPlan(Guard):
 
     def other(self, path):
         return Guard.other(self, path).replace(b"FORMAT = 1", b"FORMAT = 2")
+
+
+class File(Scenario):
+    """The update comes by a signed release file: plain and compressed content that takes several flushes, a long gap
+    that is jumped over, a short one, an empty file, files that go and folders that come."""
+
+    blocks = 88
+    same = {"b/same.bin": noise("same", 17000), "lib/b.py": text("b", 90)}
+    old = _release(
+        1,
+        dict(
+            [("a/noise.bin", noise("n1", 3000)), ("c/text.txt", text("t1", 5000)), ("lib/a.py", text("a1", 700))],
+            **same,
+            **{"gone/deep/c.py": text("c", 300)},
+        ),
+    )
+    new = _release(
+        2,
+        dict(
+            [("a/noise.bin", noise("n2", 18000)), ("c/text.txt", text("t2", 18000)), ("lib/a.py", text("a2", 1500))],
+            **same,
+            **{"made/new/e.py": text("e", 200), "made/empty": b""},
+        ),
+    )
+    back = old
+    update = staticmethod(update_by_file)
+
+    def __init__(self):
+        Scenario.__init__(self)
+        self.built = (self.new,)
+
+
+class FileResumed(File):
+    """A download of the same release file broke off in a file that is stored as it is, behind a flush."""
+
+    breaks = (17500,)
+
+    def prepare(self, board):
+        for after in self.breaks:
+            break_off(self.new, after)
+
+
+class FileResumedAtChunk(FileResumed):
+    """It broke off twice, the second time in a compressed file."""
+
+    breaks = (5000, 15000)
+
+
+class FileAfterAnother(File):
+    """A download of another release file broke off: its files, half of one and its folders are in the way, and one is a
+    folder where the next release has a file."""
+
+    ghost = _release(
+        9,
+        {
+            "a/noise.bin": noise("n9", 6000),
+            "ghost/deep/g.py": text("g", 600),
+            "made/empty/h.py": text("h", 50),
+            "lib/z.bin": noise("z9", 3000),
+        },
+    )
+
+    def __init__(self):
+        File.__init__(self)
+        self.built = (self.new, self.ghost)
+
+    def prepare(self, board):
+        break_off(self.ghost, 8500)
+
+
+class FileGuard(Guard):
+    """A release file brings another boot guard, another boot.py and other files of otalink."""
+
+    update = staticmethod(update_by_file)
+
+    def __init__(self):
+        Guard.__init__(self)
+        self.old.files["lib/otalink/updater.py"] = text("u1", 3000)
+        self.old = self.back = Release(1, self.old.files)
+        self.new.files["lib/otalink/updater.py"] = text("u2", 3000)
+        self.new.files["lib/otalink/unpack.py"] = text("u2", 600)
+        self.new = Release(2, self.new.files)
+        Scenario.__init__(self)
+        self.built = (self.new,)
+
+
+class FileFull(Full):
+    """The flash is so full that the kept files have to go before what differs of a release file can come."""
+
+    update = staticmethod(update_by_file)
+
+    def __init__(self):
+        Full.__init__(self)
+        self.built = (self.third,)
 
 
 ALL = {
@@ -333,6 +451,12 @@ ALL = {
     "guard-rollback": GuardRollback,
     "unconfirmed": Unconfirmed,
     "older-plan": OlderPlan,
+    "file": File,
+    "file-resumed": FileResumed,
+    "file-resumed-at-chunk": FileResumedAtChunk,
+    "file-after-another": FileAfterAnother,
+    "file-guard": FileGuard,
+    "file-full": FileFull,
 }
 
 

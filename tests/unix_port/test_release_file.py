@@ -5,9 +5,12 @@ import json
 import os
 import random
 import shutil
+import struct
 import time
+import zlib
 
 import pytest
+from scripted_server import ScriptedServer
 from updater_support import Board, Server, digest, write
 
 from otalink_host import keys
@@ -373,8 +376,6 @@ def test_a_compressed_file_goes_on_at_a_chunk(board, publish):
 
 
 def test_a_server_that_ignores_rest_is_found_out_and_read_from_the_start(board, publish, tmp_path):
-    from scripted_server import ScriptedServer
-
     path = publish(2, content(2))
     data = path.read_bytes()
 
@@ -498,3 +499,184 @@ def test_finer_steps_work_for_a_release_file_too(board, publish, signer, known):
     assert lines[0] == "app 1.0.0.2 None"
     assert lines[-1].startswith("InstallError an update waits for a restart")
     assert board.files() == content(2)
+
+
+# A server that means ill, and a board without a key, so that nothing but the form of a release stands in its way
+
+SHARE = 4096
+
+
+def _deflated(data, last=True):
+    compressor = zlib.compressobj(9, zlib.DEFLATED, -10)
+    return compressor.compress(data) + compressor.flush(zlib.Z_FINISH if last else zlib.Z_SYNC_FLUSH)
+
+
+def _chunks(*chunks, flags=0):
+    return b"".join(struct.pack(">H", len(data) | flags) for data in chunks) + b"".join(chunks)
+
+
+def forge(path, entries, name="app", version=2):
+    """Writes a release file with the files `entries`: (path, content, stored bytes, encoding); nothing is checked."""
+    lines = [f"name {name}\nversion 1.0.0.{version}\n".encode()]
+    for target, data, stored, encoding in entries:
+        lines.append(f"file {digest(data)} {len(data)} {len(stored)} {encoding} {target}\n".encode())
+    data = b"".join(lines)
+    length = next(n for n in range(len(data), len(data) + 40) if len(f"otalink 1 {n}\n") + len(data) == n)
+    path.write_bytes(f"otalink 1 {length}\n".encode() + data + b"".join(stored for _, _, stored, _ in entries))
+
+
+def refuses(board, server, reason, **changes):
+    """The board says one line with `reason`, and has nothing of it on its flash."""
+    before, state = board.files(), board.state()
+    lines = board.run(server, **changes)
+    assert lines[-1] == "False", lines
+    assert reason in lines[-2], lines
+    assert board.files() == before
+    assert board.state() == state
+    return lines
+
+
+TEXT_CHUNK = TEXT[:SHARE]
+BAD_CONTENT = {
+    "inflates to a little more": (_chunks(_deflated(TEXT[: SHARE + 1])), "holds too much"),
+    "inflates to a hundred times its share": (_chunks(_deflated(bytes(100 * SHARE))), "holds too much"),
+    "goes on with nonsense": (_chunks(_deflated(TEXT_CHUNK[:4000], False) + b"\7"), "is not what was compressed"),
+    "has nonsense behind its share": (_chunks(_deflated(TEXT_CHUNK, False) + b"\7"), "is not what was compressed"),
+    "has no end": (_chunks(_deflated(TEXT_CHUNK, False)), "is not what was compressed"),
+    "inflates to less": (_chunks(_deflated(TEXT[: SHARE - 1])), "is not what was compressed"),
+    "is empty": (_chunks(_deflated(b"")), "is not what was compressed"),
+    "is no deflate stream": (_chunks(b"\7" * 50), "is not what was compressed"),
+    "reaches back before its beginning": (_chunks(b"\x4b\x04\x63\x00"), "is not what was compressed"),
+    "has no bytes": (b"\0\0" + b"x" * 10, "cannot be stored in 0"),
+    "has too many bytes": (b"\x10\x01" + b"x" * 4000, "cannot be stored in 4097"),
+    "is stored short": (_chunks(TEXT_CHUNK[:-1], flags=0x8000), "cannot be stored in 4095"),
+    "leaves bytes over": (_chunks(_deflated(TEXT_CHUNK)) + b"more", "its table does not fit its size"),
+    "is cut off": (_chunks(_deflated(TEXT_CHUNK))[:-1], "its table does not fit its size"),
+}
+
+
+@pytest.mark.parametrize("kind", BAD_CONTENT)
+@pytest.mark.parametrize("where", ["first", "last"])
+def test_compressed_content_that_lies_is_refused(board, publish, kind, where):
+    publish(1, content(1))
+    with Server(publish.folder) as server:
+        install(board, server)
+        path = publish.folder / "app_1.0.0.2.ota"
+        stored, reason = BAD_CONTENT[kind]
+        bad = ("text", TEXT_CHUNK, stored, "deflate")
+        good = [("a.bin", NOISE, NOISE, "raw"), ("z.bin", NOISE[::-1], NOISE[::-1], "raw")]
+        forge(path, [bad, good[1]] if where == "first" else [good[0], bad])
+        refuses(board, server, reason)
+
+
+def _header(*lines, length=None):
+    data = b"".join(line + b"\n" for line in lines)
+    if length is None:
+        length = next(n for n in range(len(data), len(data) + 40) if len(f"otalink 1 {n}\n") + len(data) == n)
+    return f"otalink 1 {length}\n".encode() + data
+
+
+def _file(path, size=2, stored=None, encoding=b"raw"):
+    return b"file %s %d %d %s %s" % (b"0" * 64, size, size if stored is None else stored, encoding, path)
+
+
+HEAD = b"name app", b"version 1.0.0.2"
+LONG = b"x" * 1_000_000
+BAD_HEADERS = {
+    "first line without end": (LONG, "is no release file"),
+    "first line of zeros": (bytes(1000), "is no release file"),
+    "length that is none": (b"otalink 1 -5\n" + LONG, "is no release file"),
+    "length of nothing": (b"otalink 1 3\n" + LONG, "is no release file"),
+    "length over a megabyte": (b"otalink 1 1048577\n" + LONG, "is no release file"),
+    "length with zeros": (_header(*HEAD, length=b"00000048".decode()) + LONG, "length is no number"),
+    "line without end": (_header(LONG), "it is cut off, or a line is too long"),
+    "path without end": (_header(*HEAD, _file(LONG)), "it is cut off, or a line is too long"),
+    "boards without end": (_header(*HEAD, b"board " + b"x " * 400_000), "it is cut off, or a line is too long"),
+    "length within a line": (_header(*HEAD, length=40) + LONG, "it is cut off, or a line is too long"),
+    "length behind the end": (_header(*HEAD, length=500) + LONG, "it is cut off, or a line is too long"),
+    "number without end": (_header(*HEAD, b"file %s %s 2 raw a" % (b"0" * 64, b"9" * 500)), "size is no number"),
+    "size over what there is": (_header(*HEAD, _file(b"a", 4294967296)), "size is over"),
+    "not UTF-8": (_header(*HEAD, _file(b"\xff\xfe")), "it is not UTF-8"),
+    "another format": (b"otalink 2" + _header(*HEAD)[9:], "format '2' is not known here"),
+    "nothing but lines": (_header(*[b""] * 10_000), "an empty line"),
+    "a line of its own": (_header(*HEAD, b"run rm -rf /"), "a line that is not understood"),
+    "unsorted": (_header(*HEAD, _file(b"b"), _file(b"a")), "a is out of order or comes twice"),
+    "twice": (_header(*HEAD, _file(b"a"), _file(b"a")), "a is out of order or comes twice"),
+    "file and folder": (_header(*HEAD, _file(b"a"), _file(b"a/b")), "a is both a file and a folder"),
+    "chunks out of nothing": (_header(*HEAD, _file(b"a", 4294967295, 1, b"deflate")), "cannot be stored in 1"),
+    "sign without end": (_header(*HEAD, b"sign " + b"0" * 16 + b" " + LONG), "it is cut off, or a line is too long"),
+    "sign in the middle": (_header(*HEAD, b"sign " + b"0" * 16 + b" eA==", _file(b"a")), "sign is not its last line"),
+}
+
+
+@pytest.mark.parametrize("kind", BAD_HEADERS)
+def test_a_header_that_is_none_is_refused_in_little_memory(board, publish, kind):
+    publish(1, content(1))
+    with Server(publish.folder) as server:
+        install(board, server)
+        data, reason = BAD_HEADERS[kind]
+        (publish.folder / "app_1.0.0.2.ota").write_bytes(data)
+        refuses(board, server, reason, heap="256k")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/main.py",
+        "../main.py",
+        "lib/../../main.py",
+        "lib/..",
+        "./main.py",
+        "lib//main.py",
+        "lib/",
+        "lib\\main.py",
+        "main\x01.py",
+        ".otalink",
+        ".otalink/installed",
+        ".otalink/committed",
+        "otalink.json",
+        "otalink.json/x",
+        "main.py.ota-new",
+        "boot.py.ota-old",
+        "lib.ota-new/x",
+        "x" * 241,
+        "é" * 121,
+    ],
+)
+def test_a_path_that_no_release_may_name_is_refused(board, publish, path):
+    publish(1, content(1))
+    with Server(publish.folder) as server:
+        install(board, server)
+        forge(publish.folder / "app_1.0.0.2.ota", [(path, b"mine", b"mine", "raw")])
+        lines = refuses(board, server, "header: path")
+    assert len(lines[-2].encode()) < 400
+    assert sorted(os.listdir(board.root.parent)) == ["board", "otalink.json", "script.py", "served", "source"]
+
+
+def test_what_would_fill_the_flash_is_refused_before_it_comes(board, publish):
+    path = publish.folder / "app_1.0.0.2.ota"
+    stored = _chunks(*[b"x"] * 100)
+    data = _header(*HEAD, _file(b"a", 4294967295, 3 * 1048576, b"deflate"))
+    path.write_bytes(data + stored)
+    os.truncate(path, len(data) + 3 * 1048576)
+    small = "import otalink.space\notalink.space.space_of = lambda root: (4096, 512)\n"
+    with Server(publish.folder) as server:
+        lines = refuses(board, server, "the flash is too full: the update needs", prelude=small)
+    assert server.fetched() == [path.name], lines
+
+
+@pytest.mark.parametrize("told", [1, 100, 10_000_000], ids=["within the first line", "within the header", "too much"])
+def test_a_listing_that_lies_about_the_size_is_no_reason_to_go_on(board, publish, told):
+    path = publish(2, content(2))
+    data = path.read_bytes()
+
+    def mlsd(session, argument):
+        with session.begin() as connection:
+            connection.sendall(f"type=file;size={told}; {path.name}\r\n".encode())
+        session.say("226 done")
+
+    with ScriptedServer({path.name: data}, MLSD=mlsd) as server:
+        lines = board.run(server, attempts=2)
+    assert lines[-1] == "False"
+    assert board.files() == {}
+    assert board.state() == []
