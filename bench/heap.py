@@ -3,7 +3,8 @@
 import hashlib
 import random
 import shutil
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from bench.board import Board, BoardError, publish
@@ -14,6 +15,8 @@ from bench.report import Aim, Table
 FILES = 8
 FILE_SIZE = 25_000
 AIM_KIB = 64
+# How far up the smallest heap is looked for: so much suffices for anything here.
+HEAP_MAX = 1024
 # How often a heap must suffice before it counts.
 TRIES = 3
 NAME = "thermostat"
@@ -58,14 +61,82 @@ def installed_board(board: Board, served: Path, port: int, image: Path, seeds: l
     files = release("1.0.0.1", seeds)
     publish(served, files)
     board.make_flash(image, settings(port))
-    must_update(board, image, files)
+    must_update(board, image, on_board(files))
 
 
-def must_update(board: Board, image: Path, files: dict[str, bytes]) -> None:
-    """Runs an update and looks at the flash afterwards. Raises UpdateError unless it holds `files`."""
+def must_update(board: Board, image: Path, expected: Mapping[str, str]) -> None:
+    """Runs an update and looks at the flash afterwards. Raises UpdateError unless it holds what is `expected`."""
     found = board.update(image)
-    if not found["applied"] or board.flash_digests(image) != on_board(files):
+    if not found["applied"] or board.flash_digests(image) != expected:
         raise UpdateError("an update failed: " + "; ".join(found["messages"]))
+
+
+@dataclass(frozen=True)
+class Needed:
+    """What an update needs of the heap: whether it passes in each of some sizes, the smallest that suffices (KiB), and
+    what was in use before it and after it (bytes), in a large heap."""
+
+    passes: dict[int, bool]
+    smallest: int
+    before: int
+    after: int
+
+    def rows(self) -> list[Sequence[str]]:
+        """As rows of a table."""
+        return [
+            *((f"with -X heapsize={kib}k", "passes" if met else "FAILS") for kib, met in self.passes.items()),
+            ("the smallest with which it passes", f"{self.smallest} KiB"),
+            ("in use before otalink is imported", f"{self.before / 1024:.1f} KiB"),
+            ("in use after the update, with all that it imported", f"{self.after / 1024:.1f} KiB"),
+        ]
+
+    def data(self) -> dict[str, object]:
+        """As the numbers behind a table."""
+        return {
+            "passes": self.passes,
+            "smallest_kib": self.smallest,
+            "before": self.before,
+            "after": self.after,
+        }
+
+
+def passes(board: Board, image: Path, expected: Mapping[str, str], kib: int, tries: int = TRIES) -> bool:
+    """Whether an update on the board `image`, which stays as it is, ends with what is `expected` on it: each of `tries`
+    with a heap of `kib` KiB. Raises UpdateError when it says so and did not."""
+    trial = image.with_suffix(".trial")
+    for _ in range(tries):
+        shutil.copyfile(image, trial)
+        try:
+            if not board.update(trial, f"{kib}k")["applied"]:
+                return False
+        except BoardError:
+            return False
+        if board.flash_digests(trial) != expected:
+            raise UpdateError(f"with a heap of {kib} KiB an update said that it worked and did not")
+    return True
+
+
+def smallest(board: Board, image: Path, expected: Mapping[str, str], tries: int = TRIES, low: int = 4) -> int:
+    """The smallest heap, in KiB and above `low`, in which `passes`. Raises UpdateError when there is none."""
+    high = HEAP_MAX
+    if not passes(board, image, expected, high, tries):
+        raise UpdateError(f"an update does not pass in a heap of {high} KiB")
+    while high - low > 1:
+        middle = (low + high) // 2
+        if passes(board, image, expected, middle, tries):
+            high = middle
+        else:
+            low = middle
+    return high
+
+
+def search(board: Board, image: Path, expected: Mapping[str, str], sizes: Sequence[int]) -> Needed:
+    """Tries an update in heaps of `sizes` KiB, and looks for the smallest that suffices."""
+    met = {kib: passes(board, image, expected, kib) for kib in sizes}
+    trial = image.with_suffix(".trial")
+    shutil.copyfile(image, trial)
+    found = board.update(trial)
+    return Needed(met, smallest(board, image, expected), found["before"], found["after"])
 
 
 def measure(work: Path) -> list[Table]:
@@ -75,63 +146,29 @@ def measure(work: Path) -> list[Table]:
 
 
 def _update_table(board: Board, work: Path) -> Table:
-    served, image, trial = work / "served", work / "flash.img", work / "trial.img"
+    served, image = work / "served", work / "flash.img"
     served.mkdir()
     with child("ftp_server", served, 0) as server:
         installed_board(board, served, server.port, image, list(range(FILES)))
         files = release("1.0.0.2", list(range(FILES, 2 * FILES)))
         publish(served, files)
-        expected = on_board(files)
-
-        def passes(kib: int) -> bool:
-            for _ in range(TRIES):
-                shutil.copyfile(image, trial)
-                try:
-                    if not board.update(trial, f"{kib}k")["applied"]:
-                        return False
-                except BoardError:
-                    return False
-                if board.flash_digests(trial) != expected:
-                    raise UpdateError(f"with a heap of {kib} KiB an update said that it worked and did not")
-            return True
-
-        met = passes(AIM_KIB)
-        smallest = _smallest(passes, AIM_KIB if met else 16 * AIM_KIB)
-        shutil.copyfile(image, trial)
-        found = board.update(trial)
+        needed = search(board, image, on_board(files), (AIM_KIB,))
     return Table(
         f"Heap: a plain update of {FILES} files, {FILES * FILE_SIZE // 1000} KB in all",
         ("", "heap"),
-        [
-            (f"with -X heapsize={AIM_KIB}k", "passes" if met else "FAILS"),
-            ("the smallest with which it passes", f"{smallest} KiB"),
-            ("in use before otalink is imported", f"{found['before'] / 1024:.1f} KiB"),
-            ("in use after the update, with all that it imported", f"{found['after'] / 1024:.1f} KiB"),
-        ],
-        [Aim(f"the update passes in {AIM_KIB} KiB", met)],
+        needed.rows(),
+        [Aim(f"the update passes in {AIM_KIB} KiB", needed.passes[AIM_KIB])],
         [
             f"All {FILES} files are replaced and checked by SHA256SUMS; a heap counts when {TRIES} updates of {TRIES} "
             "pass. The smallest was found by halving, in steps of 1 KiB. otalink is imported as .mpy from the littlefs "
             "(4096-byte blocks, 1 MiB) that it updates, whose blocks lie outside of the heap; asyncio is frozen in. "
             "The heap holds the whole program, the script that mounts the flash and calls the updater included.",
             "This MicroPython has pointers of 8 bytes, a microcontroller's has 4. By MicroPython's own rule (the "
-            f"suffix w of -X heapsize doubles a heap where pointers have 8 bytes) {smallest} KiB here stand for "
-            f"{smallest / 2:g} KiB there; that is a rule, not a measurement.",
+            f"suffix w of -X heapsize doubles a heap where pointers have 8 bytes) {needed.smallest} KiB here stand for "
+            f"{needed.smallest / 2:g} KiB there; that is a rule, not a measurement.",
         ],
-        {"passes": met, "smallest_kib": smallest, "before": found["before"], "after": found["after"]},
+        needed.data(),
     )
-
-
-def _smallest(passes: Callable[[int], bool], high: int) -> int:
-    # `high` suffices, `low` does not.
-    low = 4
-    while high - low > 1:
-        middle = (low + high) // 2
-        if passes(middle):
-            high = middle
-        else:
-            low = middle
-    return high
 
 
 def _module_table(board: Board) -> Table:
