@@ -127,7 +127,7 @@ def compiled_size(source: Path, folder: Path) -> int:
 
 
 def publish(folder: Path, files: Mapping[str, bytes], sums: bool = True) -> None:
-    """Makes `folder` a plain release folder that holds `files`, by path, with or without SHA256SUMS, and nothing else."""
+    """Makes `folder` a plain release folder that holds `files`, by path, SHA256SUMS if wanted, and nothing else."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     lines = []

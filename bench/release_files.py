@@ -34,11 +34,13 @@ class Publisher:
         self._signer = load_signer(work / "keys", "bench", lambda path: b"")
         self.keys = for_boards([self._signer.key])
 
-    def publish(self, version: str, files: Mapping[str, bytes]) -> Built:
-        """Builds and publishes the release of `files`, content by path."""
+    def publish(self, version: str, files: Mapping[str, bytes], compiled: bool = True) -> Built:
+        """Builds and publishes the release of `files`, content by path; `compiled` makes .mpy files of the modules."""
         publish(self._source, files, sums=False)
         publish(self._served, {}, sums=False)
-        return build(self._source, signer=self._signer, name=NAME, version=version, output=self._served)
+        return build(
+            self._source, signer=self._signer, name=NAME, version=version, compiled=compiled, output=self._served
+        )
 
 
 def digests(built: Built) -> dict[str, str]:

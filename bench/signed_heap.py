@@ -5,7 +5,7 @@ from pathlib import Path
 
 from bench.board import BLOCK, Board
 from bench.children import child
-from bench.heap import TRIES, must_update, passes, search, settings, smallest
+from bench.heap import must_update, passes, search, settings, smallest
 from bench.release_files import Publisher, digests, mix, small
 from bench.report import Aim, Table
 from otalink_host.build import Built
@@ -44,10 +44,10 @@ def measure(work: Path) -> list[Table]:
         built = boards.make(image, mix(FILES, 1), mix(FILES, 2), BLOCKS)
         needed = search(board, image, digests(built), (AIM_KIB, LIMIT_KIB))
         expected = digests(boards.make(image, small(FEW, 1), small(FEW, 2), BLOCKS))
-        few = smallest(board, image, expected, TRIES)
+        few = smallest(board, image, expected)
         expected = digests(boards.make(image, small(MANY, 1), small(MANY, 2), BLOCKS_FOR_MANY))
         same = passes(board, image, expected, few + AIM_MORE_KIB, 1)
-        many = few + AIM_MORE_KIB if same else smallest(board, image, expected, 1, few + AIM_MORE_KIB)
+        many = few + AIM_MORE_KIB if same else smallest(board, image, expected, 1)
     content = sum(file.size for file in built.files)
     encodings = [file.encoding for file in built.files]
     return [

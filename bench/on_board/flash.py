@@ -35,9 +35,8 @@ def make(path):
     vfs.VfsLfs2.mkfs(FileBlocks(path))
 
 
-def mount(path, where):
-    """Mounts the image's littlefs, in the place of what `where` showed before if that is the root."""
-    blocks = FileBlocks(path)
+def mount(blocks, where):
+    """Mounts the littlefs on a block device, in the place of what `where` showed before if that is the root."""
     if where == "/":
         vfs.umount("/")
     vfs.mount(vfs.VfsLfs2(blocks), where)

@@ -25,9 +25,9 @@ class _Machine:
         return self.PWRON_RESET
 
 
-def mount(image):
-    """Mounts the image as the whole file system, as on a board."""
-    flash.mount(image, "/")
+def mount(blocks):
+    """Mounts the littlefs on a block device as the whole file system, as on a board."""
+    flash.mount(blocks, "/")
     os.chdir("/")
     sys.path[:] = ["", ".frozen", "/lib"]
     sys.modules["machine"] = _Machine()
