@@ -8,6 +8,6 @@ import sys
 
 import flash
 
-flash.mount(flash.FileBlocks(json.loads(sys.stdin.readline())["image"]), "/flash")
+flash.mount(json.loads(sys.stdin.readline())["image"], "/flash")
 found = os.statvfs("/flash")
 print(json.dumps(found[2] - found[3]))

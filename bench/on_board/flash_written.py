@@ -37,8 +37,7 @@ class CountingBlocks(flash.FileBlocks):
         return found
 
 
-blocks = CountingBlocks(json.loads(sys.stdin.readline())["image"])
-power_on.mount(blocks)
+blocks = power_on.mount(json.loads(sys.stdin.readline())["image"], CountingBlocks)
 power_on.boot()
 vfs.umount("/main.py")  # as when the firmware opens it
 at_start = blocks.take()

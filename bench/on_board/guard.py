@@ -7,7 +7,6 @@ import json
 import sys
 from time import ticks_diff, ticks_us
 
-import flash
 import power_on
 import vfs
 
@@ -27,7 +26,7 @@ def boot():
 
 
 wanted = json.loads(sys.stdin.readline())
-power_on.mount(flash.FileBlocks(wanted["image"]))
+power_on.mount(wanted["image"])
 times = [0] * wanted["rounds"]
 before = in_use()
 times[0] = boot()

@@ -27,6 +27,6 @@ def walk(folder):
             found[path[1:]] = hexlify(hashlib.sha256(file.read()).digest()).decode()
 
 
-flash.mount(flash.FileBlocks(json.loads(sys.stdin.readline())["image"]), "/flash")
+flash.mount(json.loads(sys.stdin.readline())["image"], "/flash")
 walk("")
 print(json.dumps(found))

@@ -21,6 +21,6 @@ def copy(source, target):
 
 wanted = json.loads(sys.stdin.readline())
 flash.make(wanted["image"])
-flash.mount(flash.FileBlocks(wanted["image"]), "/flash")
+flash.mount(wanted["image"], "/flash")
 copy(wanted["source"], "/flash")
 print("{}")

@@ -6,10 +6,9 @@ import json
 import os
 import sys
 
-import flash
 import power_on
 
-power_on.mount(flash.FileBlocks(json.loads(sys.stdin.readline())["image"]))
+power_on.mount(json.loads(sys.stdin.readline())["image"])
 power_on.boot()
 os.rename("/.otalink/trial-1", "/.otalink/confirmed")
 print("{}")

@@ -7,7 +7,6 @@ import gc
 import json
 import sys
 
-import flash
 import power_on
 
 
@@ -26,7 +25,7 @@ def main():
 
 
 found = {}
-power_on.mount(flash.FileBlocks(json.loads(sys.stdin.readline())["image"]))
+power_on.mount(json.loads(sys.stdin.readline())["image"])
 found["before"] = in_use()
 power_on.boot()
 # On a board all this is firmware.
