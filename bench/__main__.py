@@ -12,12 +12,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import allocation, download, guard, heap, one_file
+from bench import allocation, download, guard, heap, one_file, signature, signed_heap, wear
 from bench.board import BoardError
 from bench.report import Table, make_console, save, show
 from otalink_host.errors import UserError
 
-TABLES = ("download", "heap", "guard", "allocation", "one-file")
+TABLES = ("download", "heap", "signed-heap", "guard", "flash", "signature", "allocation", "one-file")
 # Only when it is asked for: it takes minutes.
 LONG = ("power-cut",)
 # Room for the files of a benchmark, in bytes, so that a small RAM disk is left alone.
@@ -33,7 +33,10 @@ def main() -> int:
     measures: dict[str, Callable[[Path], list[Table]]] = {
         "download": lambda work: download.measure(work, options.rounds, options.micropython_ftplib, where),
         "heap": heap.measure,
+        "signed-heap": signed_heap.measure,
         "guard": guard.measure,
+        "flash": wear.measure,
+        "signature": signature.measure,
         "power-cut": guard.measure_cuts,
         "allocation": lambda work: allocation.measure(work, options.rounds),
         "one-file": one_file.measure,

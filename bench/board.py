@@ -80,10 +80,10 @@ class Board:
         except (IndexError, ValueError):
             raise BoardError(f"{script} failed with exit status {done.returncode}:\n{output}") from None
 
-    def make_flash(self, image: Path, settings: Mapping[str, object]) -> None:
+    def make_flash(self, image: Path, settings: Mapping[str, object], blocks: int = BLOCKS) -> None:
         """Makes an image as `otalink flash` leaves a board: a littlefs, otalink in /lib as .mpy files, the boot guard
         and `settings`. Its main.py calls the script's `main()`."""
-        image.write_bytes(bytes(BLOCKS * BLOCK))
+        image.write_bytes(bytes(blocks * BLOCK))
         source = self.folder / "content"
         shutil.copytree(self.package, source / "lib" / "otalink")
         for name in GUARD_FILES:
@@ -127,11 +127,12 @@ def compiled_size(source: Path, folder: Path) -> int:
 
 
 def publish(folder: Path, files: Mapping[str, bytes], sums: bool = True) -> None:
-    """Makes `folder` a plain release folder that holds `files`, with or without SHA256SUMS, and nothing else."""
+    """Makes `folder` a plain release folder that holds `files`, by path, SHA256SUMS if wanted, and nothing else."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     lines = []
     for name, content in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(content)
         lines.append(f"{hashlib.sha256(content).hexdigest()}  {name}\n")
     if sums:

@@ -6,7 +6,7 @@ from typing import Any
 
 from bench.board import Board, publish
 from bench.children import child
-from bench.heap import FILE_SIZE, FILES, NAME, UpdateError, installed_board, must_update, release
+from bench.heap import FILE_SIZE, FILES, NAME, UpdateError, installed_board, must_update, on_board, release
 from bench.report import Aim, Table
 
 AIM = 1.05
@@ -27,7 +27,7 @@ def measure(work: Path) -> list[Table]:
             publish(served, files, sums)
             shutil.copyfile(image, trial)
             server.ask()
-            must_update(board, trial, files)
+            must_update(board, trial, on_board(files))
             found.append(_sorted(server.ask()))
     with_sums, without = found
     table = Table(

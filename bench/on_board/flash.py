@@ -35,9 +35,13 @@ def make(path):
     vfs.VfsLfs2.mkfs(FileBlocks(path))
 
 
-def mount(path, where):
-    """Mounts the image's littlefs, in the place of what `where` showed before if that is the root."""
-    blocks = FileBlocks(path)
+def mount(path, where, device=FileBlocks):
+    """Mounts the image's littlefs, in the place of what `where` showed before if that is the root.
+
+    Gives the block device, which `device` makes of the path.
+    """
+    blocks = device(path)
     if where == "/":
         vfs.umount("/")
     vfs.mount(vfs.VfsLfs2(blocks), where)
+    return blocks

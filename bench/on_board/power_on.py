@@ -25,12 +25,13 @@ class _Machine:
         return self.PWRON_RESET
 
 
-def mount(image):
-    """Mounts the image as the whole file system, as on a board."""
-    flash.mount(image, "/")
+def mount(image, device=flash.FileBlocks):
+    """Mounts the image as the whole file system, as on a board. Gives the block device."""
+    blocks = flash.mount(image, "/", device)
     os.chdir("/")
     sys.path[:] = ["", ".frozen", "/lib"]
     sys.modules["machine"] = _Machine()
+    return blocks
 
 
 def boot():
