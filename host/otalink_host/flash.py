@@ -237,7 +237,10 @@ def _lay_out_application(source: Path, release: Path, root: Path, name: str, ver
     record = root / INSTALLED
     record.parent.mkdir()
     record.write_bytes(b"".join(format_header(name, published.version, listed)))
-    return f"{name} {format_version(published.version)} ({', '.join(path for path, _, _ in listed)})"
+    paths = [path for path, _, _ in listed]
+    return (
+        f"{name} {format_version(published.version)} ({', '.join(paths) if len(paths) < 9 else f'{len(paths)} files'})"
+    )
 
 
 def _sums(release: Path) -> Iterator[tuple[str, str]]:
