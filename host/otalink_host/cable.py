@@ -1,12 +1,27 @@
 """A board at the end of a cable: runs the unmodified mpremote on its port. It knows nothing of releases."""
 
+import os
+import queue
+import re
 import subprocess
 import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from otalink_host.errors import UserError
 
+# Seconds in which something must come from the board.
 TIMEOUT = 120.0
+# Files in one call of mpremote: Windows bounds a command line.
+BATCH = 100
+# It tells how far it is in a file only where it takes its output for a terminal.
+_AS_ON_A_TERMINAL = "import sys; sys.stdout.isatty = lambda: True; from mpremote.main import main; sys.exit(main())"
+
+# Called with the index of the file that is copied, and how many percent of it are there.
+Progress = Callable[[int, int], None]
 
 
 class Cable:
@@ -18,37 +33,93 @@ class Cable:
 
     def execute(self, code: str) -> str:
         """Runs `code` on the board and gives what it printed. Raises UserError when the board raised."""
-        return self._mpremote("exec", code)
+        return self._mpremote(["-m", "mpremote"], ["exec", code], lambda line: None)
 
-    def copy(self, sources: list[Path], folder: str) -> None:
-        """Copies files and folders, with what is in them, into the board's `folder`, which must be there.
+    def copy(self, files: list[tuple[Path, str]], progress: Progress) -> None:
+        """Copies each (source, path on the board), into folders that must be there.
 
         Files that are there already with the same SHA-256 are not sent again.
         """
-        self._mpremote("fs", "cp", "-r", *map(str, sources), f":{folder}")
+        for first in range(0, len(files), BATCH):
+            arguments: list[str] = []
+            for source, target in files[first : first + BATCH]:
+                arguments += ["+"] if arguments else []
+                arguments += ["fs", "cp", str(source), f":{target}"]
+            self._mpremote(["-u", "-c", _AS_ON_A_TERMINAL], arguments, _Follower(first, progress))
 
     def reset(self) -> None:
         """Restarts the board, as its button does."""
-        self._mpremote("reset")
+        self._mpremote(["-m", "mpremote"], ["reset"], lambda line: None)
 
-    def _mpremote(self, *arguments: str) -> str:
-        command = [sys.executable, "-m", "mpremote", "connect", self.port, *arguments]
-        try:
-            completed = subprocess.run(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                encoding="utf-8",
-                errors="replace",
-                timeout=self._timeout,
-                check=False,
-            )
-        except subprocess.TimeoutExpired:
-            raise UserError(
-                f"the board on {self.port} did not answer in {self._timeout:g} s: press its reset button, try again"
-            ) from None
-        if completed.returncode != 0:
-            lines = [line for line in completed.stdout.splitlines() if line.strip()]
+    def _mpremote(self, python: list[str], arguments: list[str], follow: Callable[[str], None]) -> str:
+        # `follow` is called with each line, and with each state of a line that is written over.
+        command = [sys.executable, *python, "connect", self.port, *arguments]
+        output = ""
+        with _running(command) as (process, pieces):
+            while True:
+                try:
+                    piece = pieces.get(timeout=self._timeout)
+                except queue.Empty:
+                    raise UserError(
+                        f"the board on {self.port} did not answer in {self._timeout:g} s: press its reset button, "
+                        "try again"
+                    ) from None
+                if not piece:
+                    break
+                follow(piece.strip())
+                output += piece
+            status = process.wait()
+        if status != 0:
+            lines = [line for line in output.splitlines() if line.strip()]
             raise UserError(f"the board on {self.port}: {lines[-1].strip() if lines else 'mpremote failed'}")
-        return completed.stdout
+        return output
+
+
+class _Follower:
+    """Tells `progress` what mpremote's output tells of its copying; `index` is the first file's."""
+
+    def __init__(self, index: int, progress: Progress) -> None:
+        self._index = index - 1
+        self._progress = progress
+
+    def __call__(self, line: str) -> None:
+        if line.startswith("cp "):
+            self._index += 1
+            self._progress(self._index, 0)
+            return
+        match = re.search(r"copying +(\d+)%", line)
+        if match:
+            self._progress(self._index, int(match[1]))
+
+
+@contextmanager
+def _running(command: list[str]) -> "Iterator[tuple[subprocess.Popen[str], queue.SimpleQueue[str]]]":
+    """Runs `command`, whose output comes in the queue as lines, an empty one last. It does not outlive the block."""
+    process = subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        encoding="utf-8",
+        errors="replace",
+        env={**os.environ, "PYTHONIOENCODING": "utf-8:backslashreplace"},
+    )
+    assert process.stdout is not None
+    pieces: queue.SimpleQueue[str] = queue.SimpleQueue()
+    # A pipe can be waited for with a timeout on every system only so.
+    reader = threading.Thread(target=_read, args=(process.stdout, pieces), daemon=True)
+    reader.start()
+    try:
+        yield process, pieces
+    finally:
+        process.kill()
+        process.wait()
+        reader.join()
+        process.stdout.close()
+
+
+def _read(stream: IO[str], pieces: "queue.SimpleQueue[str]") -> None:
+    # Line ends are translated, so that "\r" ends a line, too.
+    for line in stream:
+        pieces.put(line)
+    pieces.put("")

@@ -528,21 +528,42 @@ def flash(
     replace_boot: Annotated[
         bool, typer.Option("--replace-boot", help="Replace a /boot.py of the board's own by otalink's.")
     ] = False,
+    key: Annotated[
+        list[str] | None,
+        typer.Option("--key", metavar="KEY", help="Give it this key, by name or file, not all; repeat for more."),
+    ] = None,
+    unsigned: Annotated[
+        bool, typer.Option("--unsigned", help="Give it no key: it then installs what nobody signed.")
+    ] = False,
+    keys: KeysFolder = None,
 ) -> None:
-    """Put otalink, an application and the settings on a board, by mpremote; it updates itself from then on."""
+    """Put otalink, an application, settings and keys on a board, by mpremote; it updates itself from then on.
+
+    The board gets the public keys of the keys folder, and from then on installs only what one of them signed.
+    """
+    from otalink_host.copying import shown_on
     from otalink_host.flash import flash as flash_board
+
+    if key and unsigned:
+        raise typer.BadParameter("it is either --key or --unsigned", param_hint="--unsigned")
 
     settings = load_settings(config)
     chosen = account_of(settings, account)
     board = {"name": name, **server.board_settings(settings, chosen, settings.port)}
     board["password"] = accounts.load_passwords(settings)[chosen.name]
     for setting in set_ or ():
-        key, _, value = setting.partition("=")
+        setting_name, _, value = setting.partition("=")
+        if setting_name == "keys":
+            raise typer.BadParameter("the keys are chosen by --key and --unsigned", param_hint="--set")
         try:
-            board[key] = json.loads(value)
+            board[setting_name] = json.loads(value)
         except ValueError:
-            board[key] = value
-    flash_board(port, application, board, version=version, replace_boot=replace_boot, say=_print)
+            board[setting_name] = value
+    known = {} if unsigned else _public_keys(config, keys, key)
+    if known:
+        board["keys"] = known
+    with shown_on(Console(stderr=True), _print) as copying:
+        flash_board(port, application, board, version=version, replace_boot=replace_boot, say=_print, copying=copying)
     _print("Flashed; the board has been reset.")
 
 

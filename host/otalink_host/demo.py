@@ -1,7 +1,7 @@
-"""`otalink demo`: a real server, a virtual board and five releases, and whether what must happen was seen to happen.
+"""`otalink demo`: a real server, virtual boards and signed releases, and whether what must happen was seen to happen.
 
-Nothing in it is staged: the server is `otalink serve`'s, the board runs MicroPython, mpremote flashes it, and what the
-table says was seen was read from the board's console and the server's record.
+Nothing in it is staged: the server is `otalink serve`'s, the boards run MicroPython, mpremote flashes them, a power cut
+is a SIGKILL, and what the table says was seen was read from the boards' consoles, the server's record and the flash.
 """
 
 import random
@@ -10,6 +10,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import groupby
 from pathlib import Path
 
 from rich.console import Console
@@ -17,24 +18,34 @@ from rich.markup import escape
 from rich.table import Table
 
 import otalink_examples
+from otalink_host import keys
+from otalink_host.build import Built, build
+from otalink_host.copying import shown_on
 from otalink_host.errors import UserError
 from otalink_host.flash import flash
-from otalink_host.repository import publish
+from otalink_host.release_file import ReleaseFile, read_header
+from otalink_host.repository import publish, publish_file, withdraw
 from otalink_host.server import BackgroundServer
 from otalink_host.settings import Account, Settings
 from otalink_host.vboard import VirtualBoard
 
-ACCOUNT = "demo-board"
+SIGNED, PLAIN = "signed", "plain"  # the server's accounts, each with a folder of its own
 PASSWORD = "only for this demonstration"
 NAME = "thermostat"
 EXAMPLE = ("main.py", "thermostat.py", "display.py")
 # Bytes: the new curves are large enough that the application can be watched while they come.
 OLD_CURVES = 8_000
-CURVES = 1_500_000
-ICONS = 20_000
+CURVES = 1_000_000
+# So many that the boot guard takes a while to put them in place.
+PICTURES = 16
+PICTURE = 300
 FLASH = 4 << 20
 PATIENCE = 20.0
 CHECK_INTERVAL = 1.0
+# Power cuts within the swap, and boots to get there; seconds: the first is cut as it begins, each later than the one
+# before, by more after a cut that was one in the swap.
+CUTS, TRIES = 3, 20
+LATER, MUCH_LATER = 0.003, 0.015
 
 
 def run_demo(console: Console) -> bool:
@@ -47,35 +58,69 @@ class _NotSeenError(Exception):
     pass
 
 
+class _Watched:
+    """A board whose console is shown, line by line, under a `label`. `mark` is how far it was read."""
+
+    def __init__(self, console: Console, board: VirtualBoard, label: str) -> None:
+        self.board = board
+        self.mark = 0
+        self._console = console
+        self._label = label
+
+    def wait(self, pattern: str, show_all: bool = True) -> "re.Match[str]":
+        """Waits for a line that begins with `pattern` behind those that were seen; shows it, and those before it."""
+        start = self.mark
+        try:
+            match = self.board.wait_for(re.compile(rf"{pattern}.*\n"), PATIENCE, since=start)
+        except TimeoutError:
+            self._print(self.board.output[start:])
+            raise _NotSeenError(f"in {PATIENCE:g} s {self._label} did not print a line {pattern}") from None
+        self.mark = match.end()
+        self._print(self.board.output[start if show_all else match.start() : match.end()])
+        return match
+
+    def since(self, start: int) -> str:
+        """What it printed from `start` to what was seen last."""
+        return self.board.output[start : self.mark]
+
+    def _print(self, text: str) -> None:
+        for line in _shortened(text.splitlines()):
+            self._console.print(f"   [dim]{self._label}:[/dim] {escape(line)}", highlight=False, soft_wrap=True)
+
+
 class _Demo:
     def __init__(self, console: Console, work: Path) -> None:
         self._console = console
         self._work = work
-        self._served = work / "server"
-        self._served.mkdir()
         self._table = Table("shown", "seen", "", title="The demonstration", title_justify="left")
         self._failed = False
-        self._mark = 0
-        # Seeded, so that every run moves the same bytes.
+        # Seeded, so that every run moves the same bytes; but for the keys, which no run shares with another.
         self._random = random.Random(18)
         self._files = {name: (Path(otalink_examples.__file__).parent / name).read_bytes() for name in EXAMPLE}
-        self._files["icons.bin"] = self._random.randbytes(ICONS)
+        self._releases: dict[str, ReleaseFile] = {}
 
     def run(self) -> bool:
         started = time.monotonic()
-        settings = Settings(accounts=(Account(ACCOUNT, self._served),), passive_ports=None)
+        accounts = tuple(Account(name, self._work / "server" / name) for name in (SIGNED, PLAIN))
+        for account in accounts:
+            account.folder.mkdir(parents=True)
+        settings = Settings(accounts=accounts, passive_ports=None)
         with (
-            BackgroundServer(settings, {ACCOUNT: PASSWORD}) as server,
+            BackgroundServer(settings, dict.fromkeys((SIGNED, PLAIN), PASSWORD)) as server,
             VirtualBoard(self._work / "board", size=FLASH) as board,
         ):
-            self._server, self._board = server, board
-            self._say(f"FTP server on 127.0.0.1:{server.port}, account {ACCOUNT}; virtual board on {board.pty}")
+            self._server, self._watched = server, _Watched(self._console, board, "board")
+            self._board, self._wait = board, self._watched.wait
+            self._served = accounts[0].folder
+            self._say(f"An FTP server listens on 127.0.0.1:{server.port}; a virtual board is on {board.pty}.")
             try:
                 self._flash()
                 self._update_all()
                 self._update_one_file()
                 self._stay()
                 self._go_back()
+                self._forge()
+                self._look()
             except (_NotSeenError, UserError) as error:
                 self._show("the demonstration itself", str(error), False)
         self._console.print()
@@ -84,95 +129,130 @@ class _Demo:
         return not self._failed
 
     def _flash(self) -> None:
-        self._title("1. otalink and thermostat 1.0.0.1 go onto the board, by mpremote")
-        settings = {
-            "name": NAME,
-            "host": "127.0.0.1",
-            "port": self._server.port,
-            "user": ACCOUNT,
-            "password": PASSWORD,
-            "interval": CHECK_INTERVAL,
-            "jitter": 0,
-            "start_delay": 0.5,
-            "confirm_after": 1,
-        }
-        application = self._release("1.0.0.1", "says hello", self._random.randbytes(OLD_CURVES))
-        flash(self._board.pty, application, settings, say=self._say)
-        # Ahead of it, the console holds mpremote's whole session.
-        self._wait(r"thermostat 1\.0\.0\.1 says hello", show_all=False)
+        self._title("1. A key is made; otalink, thermostat 1.0.0.1 and the key go onto a board")
+        self._key = keys.create(self._work / "keys", "release")
+        self._signer = keys.load_signer(self._work / "keys", "release", lambda path: b"")
+        self._say(f"key {self._key.id}: its private half stays here and signs, its public half lets boards verify")
+        self._new_content(OLD_CURVES)
+        self._flash_board(
+            self._watched, SIGNED, self._release("1.0.0.1", "says hello"), keys=keys.for_boards([self._key])
+        )
         self._wait(r"no release of thermostat")
-        self._show("a board flashed with mpremote runs the application", "thermostat 1.0.0.1 says hello", True)
+        self._show(
+            "a board flashed with mpremote runs the application",
+            f"thermostat 1.0.0.1 says hello; it has the key {self._key.id}",
+            True,
+        )
 
     def _update_all(self) -> None:
-        self._title("2. thermostat 1.0.0.2 is published")
-        resets = self._board.hard_resets
-        with self._bytes_sent() as sent:
-            self._publish(self._release("1.0.0.2", "says good morning", self._random.randbytes(CURVES)))
-            self._wait(r"thermostat 1\.0\.0\.2 is offered, 1\.0\.0\.1 is here")
-            self._show("the board finds the release", "thermostat 1.0.0.2 is offered, 1.0.0.1 is here", True)
-            steps = self._wait_for_download()
-        percents = [percent for percent, _ in steps]
-        self._show(
-            "it downloads, with a percentage",
-            f"{len(steps)} steps from {percents[0]} % to {percents[-1]} %, {sent()} bytes of files",
-            len(steps) >= 10 and percents == sorted(percents) and percents[-1] == 100,
-        )
-        counted = steps[-1][1] - steps[0][1]
+        self._title("2. thermostat 1.0.0.2 is published, signed. The power fails meanwhile")
+        self._new_content(CURVES)
+        release = self._publish("1.0.0.2", "says good morning")
+        found = self._wait(r"thermostat 1\.0\.0\.2 is offered, 1\.0\.0\.1 is here")
+        self._show("the board finds the signed release", found.group().strip(), True)
+        start = self._watched.mark
+        self._wait(r"download 40 %")
+        before = self._steps(start)
+        counted = before[-1][1] - before[0][1]
         self._show(
             "the application goes on meanwhile", f"it counted {counted} further during the download", counted > 0
         )
+        self._board.kill()
+        self._say("The power is cut in mid-download (SIGKILL), and comes back.")
+        self._restart()
+        self._wait(r"thermostat 1\.0\.0\.1 says hello")
+        start = self._watched.mark
+        came = int(self._wait(r"downloaded (\d+) bytes").group(1))
+        self._show(
+            "power cut in mid-download: the old release runs, the download goes on where it was",
+            f"1.0.0.1 says hello; {came:,} of {release.stored:,} bytes came after the cut",
+            0 < came < release.stored * 4 // 5,
+        )
+        percents = [percent for percent, _ in before + self._steps(start)]
+        self._show(
+            "it downloads, with a percentage",
+            f"{len(percents)} steps from {percents[0]} % to {percents[-1]} %",
+            len(percents) >= 8 and percents == sorted(percents) and percents[-1] == 100,
+        )
         self._wait(r"thermostat 1\.0\.0\.2 is committed; restarting")
+        self._board.kill()
+        self._say("The power is cut at once, and again and again while the boot guard puts the files in place.")
+        left = self._cut_the_swap()
+        self._restart()
         self._wait(r"thermostat 1\.0\.0\.2 says good morning")
         self._show(
-            "it applies the release, restarts, runs it",
-            f"{self._board.hard_resets - resets} resets, then: thermostat 1.0.0.2 says good morning",
+            "power cuts while the files are put in place: the new release, whole",
+            f"{len(left)} cuts with {', '.join(map(str, left)) or 'no'} files left; then: 1.0.0.2 says good morning",
+            bool(left),
+        )
+        self._wait(r"thermostat 1\.0\.0\.2 is confirmed")
+        self._show("it keeps the release once the server is reached", "thermostat 1.0.0.2 is confirmed", True)
+
+    def _cut_the_swap(self) -> list[int]:
+        """Cuts the power later and later in the boots behind a commit; the files left to swap at the cuts that hit."""
+        left: list[int] = []
+        for attempt in range(TRIES):
+            self._restart()
+            time.sleep(attempt * LATER + len(left) * MUCH_LATER)
+            self._board.kill()
+            names = self._board.files()
+            if any(name.startswith("/.otalink/trial-") for name in names):
+                break
+            if "/.otalink/swapping" in names:
+                left.append(sum(name.endswith(".ota-new") for name in names))
+                self._say(f"cut in the swap: {left[-1]} files are left to be put in place")
+            if len(left) == CUTS:
+                break
+        return left
+
+    def _update_one_file(self) -> None:
+        self._title("3. thermostat 1.0.0.3 is published: one file is another")
+        resets = self._board.hard_resets
+        release = self._publish("1.0.0.3", "says good evening")
+        found = self._wait(r"downloaded (\d+) bytes: (\d+) of (\d+) files differ")
+        came, differ, count = map(int, found.groups())
+        size = next(file.stored for file in release.files if file.path == "display.mpy")
+        behind = sum(file.stored for file in release.files if file.path >= "display.mpy")
+        self._show(
+            f"one file of {count} changed: only that one crosses the network",
+            f"{came:,} of {release.stored:,} bytes came behind the header: display.mpy and what shared its packet",
+            # What lies behind it comes in the same packet, and nothing else.
+            differ == 1 and size <= came <= behind,
+        )
+        self._wait(r"thermostat 1\.0\.0\.3 is committed; restarting")
+        self._wait(r"thermostat 1\.0\.0\.3 says good evening")
+        self._show(
+            "it restarts into the release",
+            f"{self._board.hard_resets - resets} resets, then: thermostat 1.0.0.3 says good evening",
             # One before the boot guard swaps the files, one after.
             self._board.hard_resets == resets + 2,
         )
-        self._wait(r"thermostat 1\.0\.0\.2 is confirmed")
-        self._show("it confirms the release once the server is reached", "thermostat 1.0.0.2 is confirmed", True)
-        self._wait(r"thermostat 1\.0\.0\.2 is the latest version")
-
-    def _update_one_file(self) -> None:
-        self._title("3. thermostat 1.0.0.3 is published: one file of five is another")
-        with self._bytes_sent() as sent:
-            changed = self._release("1.0.0.3", "says good evening")
-            self._publish(changed)
-            self._wait(r"thermostat 1\.0\.0\.3 is committed; restarting")
-            size = (changed / "display.py").stat().st_size
-            count = sent()
-        self._show(
-            "one file of five changed: only that one crosses the network",
-            f"{count} bytes of files, and display.py has {size}",
-            count == size,
-        )
-        self._wait(r"thermostat 1\.0\.0\.3 says good evening")
         self._wait(r"thermostat 1\.0\.0\.3 is confirmed")
         self._wait(r"thermostat 1\.0\.0\.3 is the latest version")
 
     def _stay(self) -> None:
-        self._title("4. thermostat 1.0.0.2 is put in its place again: it is not newer")
+        self._title("4. thermostat 1.0.0.3 is withdrawn: 1.0.0.2 is offered again, which is not newer")
         resets = self._board.hard_resets
-        with self._bytes_sent() as sent:
-            self._publish(self._release("1.0.0.2", "says good morning"), allow_older=True)
+        with self._files_sent() as sent:
+            withdraw(self._served, NAME, "1.0.0.3")
             self._wait(r"the server offers thermostat 1\.0\.0\.2, older than 1\.0\.0\.3 here")
             time.sleep(CHECK_INTERVAL)
             count = sent()
         self._show(
             "a release that is not newer: nothing happens",
-            f"{count} bytes of files, {self._board.hard_resets - resets} resets, 1.0.0.3 runs on",
+            f"{count} files fetched, {self._board.hard_resets - resets} resets, 1.0.0.3 runs on",
             count == 0 and self._board.hard_resets == resets,
         )
 
     def _go_back(self) -> None:
         self._title("5. thermostat 1.0.0.4 is published: it raises an exception at its start")
-        broken = self._release("1.0.0.4", "says nothing")
-        (broken / "display.py").write_text('raise ValueError("a fault of this release")\n')
-        self._publish(broken)
+        self._publish("1.0.0.4", "says nothing", 'raise ValueError("a fault of this release")\n')
         self._wait(r"thermostat 1\.0\.0\.4 is committed; restarting")
-        start = self._mark
+        start = self._watched.mark
+        self._update_plain()
+        self._title("   The first board meanwhile:")
         self._wait(r"thermostat 1\.0\.0\.3 says good evening")
-        tries = self._board.output[start : self._mark].count("ValueError: a fault of this release")
+        tries = self._watched.since(start).count("ValueError: a fault of this release")
         self._wait(r"the board went back from thermostat 1\.0\.0\.4: not tried again")
         self._show(
             "a release that does not start: the board goes back by itself",
@@ -180,53 +260,156 @@ class _Demo:
             tries == 3,
         )
 
-    def _release(self, version: str, greeting: str, curves: bytes | None = None) -> Path:
-        """A folder with the application as `version`: display.py says `greeting`, and `curves` is new or as before."""
-        folder = self._work / f"{NAME}-{version}-{len(list(self._work.iterdir()))}"
-        folder.mkdir()
-        if curves is not None:
-            self._files["curves.bin"] = curves
-        self._files["display.py"] = re.sub(rb'"says .*"', f'"{greeting}"'.encode(), self._files["display.py"])
-        for name, content in self._files.items():
-            (folder / name.replace(f"{NAME}.", f"{NAME}_{version}.")).write_bytes(content)
+    def _update_plain(self) -> None:
+        self._title("   While it tries: a second board, without a key, takes plain folders")
+        files, self._files = self._files, {name: self._files[name] for name in EXAMPLE}
+        with VirtualBoard(self._work / "board-2") as board:
+            watched = _Watched(self._console, board, "board 2")
+            self._flash_board(watched, PLAIN, self._release("1.0.0.1", "says hello"))
+            published = publish(
+                self._release("1.0.0.2", "says good morning"), self._served.parent / PLAIN, name=NAME, version="1.0.0.2"
+            )
+            self._say(f"published {', '.join(sorted(published.written))}")
+            watched.wait(r"thermostat 1\.0\.0\.2 says good morning")
+            watched.wait(r"thermostat 1\.0\.0\.2 is confirmed")
+        self._files = files
+        self._show(
+            "a plain folder, which needs no tools, updates a board without a key",
+            "thermostat_1.0.0.2.py, display.py: 1.0.0.2 says good morning",
+            True,
+        )
+
+    def _forge(self) -> None:
+        self._title("6. Somebody breaks into the server and puts forged releases there")
+        resets = self._board.hard_resets
+        whole = self._build("1.0.0.5", "says what a stranger wants")
+        release = read_header(whole.path, keys.for_boards([self._key]))
+        content = whole.path.read_bytes()
+        place = release.length
+        for file in release.files:
+            if file.path == "display.mpy":
+                break
+            place += file.stored
+        self._offer_forged(
+            "a byte of a file changed", _changed(content, place + file.stored - 1), r".*display\.mpy: .*publish"
+        )
+        self._offer_forged(
+            "a byte of the header changed",
+            _changed(content, content.index(file.digest.encode())),
+            r"the signature is wrong",
+        )
+        keys.create(self._work / "stranger", "stranger")
+        stranger = keys.load_signer(self._work / "stranger", "stranger", lambda path: b"")
+        forged = self._build("1.0.0.5", "says what a stranger wants", signer=stranger)
+        self._offer_forged("signed with another key", forged.path.read_bytes(), r"the release is signed with key")
+        self._offer_forged(
+            "a plain folder, not signed",
+            b"print('a stranger was here')\n",
+            r".*thermostat_1\.0\.0\.5\.py is a plain",
+            "py",
+        )
+        self._show(
+            "it runs on meanwhile",
+            f"{self._board.hard_resets - resets} resets, 1.0.0.3 runs on",
+            self._board.hard_resets == resets,
+        )
+
+    def _offer_forged(self, what: str, content: bytes, pattern: str, extension: str = "ota") -> None:
+        self._say(f"{what}:")
+        part, place = self._served / ".part", self._served / f"{NAME}_1.0.0.5.{extension}"
+        part.write_bytes(content)
+        part.rename(place)
+        line = self._wait(pattern).group().strip()
+        place.unlink()
+        self._show(f"forged release refused: {what}", line, True)
+
+    def _look(self) -> None:
+        self._title("7. The board is switched off; what lies on its flash?")
+        self._board.kill()
+        found = self._board.files()
+        release = self._releases["1.0.0.3"]
+        right = sum(found.get(f"/{file.path}") == file.digest for file in release.files)
+        stray = [name for name in found if name.endswith(".ota-new")]
+        self._show(
+            "after all of that, the flash holds one whole release",
+            f"{right} of {len(release.files)} files of 1.0.0.3, by their SHA-256, {len(stray)} stray files",
+            right == len(release.files) and not stray,
+        )
+
+    # Releases
+
+    def _new_content(self, curves: int) -> None:
+        self._files["curves.bin"] = self._random.randbytes(curves)
+        for number in range(PICTURES):
+            self._files[f"art-{number:02}.bin"] = self._random.randbytes(PICTURE)
+
+    def _release(self, version: str, greeting: str, display: str | None = None) -> Path:
+        """A folder with the application, whose display.py says `greeting`, or is `display`."""
+        folder = Path(tempfile.mkdtemp(prefix=f"{NAME}-{version}-", dir=self._work))
+        content = re.sub(rb'"says .*"', f'"{greeting}"'.encode(), self._files["display.py"])
+        for name, data in {**self._files, "display.py": display.encode() if display else content}.items():
+            (folder / name).write_bytes(data)
         return folder
 
-    def _publish(self, folder: Path, allow_older: bool = False) -> None:
-        published = publish(folder, self._served, allow_older=allow_older)
-        self._say(f"published {published.versioned} and {len(published.written) - 1} files more")
+    def _build(
+        self, version: str, greeting: str, display: str | None = None, signer: keys.Signer | None = None
+    ) -> Built:
+        folder = self._release(version, greeting, display)
+        output = Path(tempfile.mkdtemp(dir=self._work))
+        return build(folder, signer=signer or self._signer, name=NAME, version=version, output=output)
+
+    def _publish(self, version: str, greeting: str, display: str | None = None) -> ReleaseFile:
+        built = self._build(version, greeting, display)
+        published = publish_file(built.path, self._served, keys.for_boards([self._key]))
+        self._say(
+            f"published {published.path.name}: {len(built.files)} files, {published.size:,} bytes, "
+            f"signed with key {built.key}"
+        )
+        self._releases[version] = published.release
+        return published.release
 
     @contextmanager
-    def _bytes_sent(self) -> Iterator[Callable[[], int]]:
-        """Gives a function that counts the bytes of the release's files that the server has sent since."""
+    def _files_sent(self) -> Iterator[Callable[[], int]]:
+        """Gives a function that counts the files that the server has sent since."""
         before = len(self._server.transfers)
+        yield lambda: len(self._server.transfers) - before
 
-        def count() -> int:
-            return sum(t.size for t in self._server.transfers[before:] if not t.path.endswith("SHA256SUMS"))
+    # The board
 
-        yield count
+    def _flash_board(self, watched: _Watched, account: str, application: Path, **more: object) -> None:
+        settings = {
+            "name": NAME,
+            "host": "127.0.0.1",
+            "port": self._server.port,
+            "user": account,
+            "password": PASSWORD,
+            "interval": CHECK_INTERVAL,
+            "jitter": 0,
+            "start_delay": 0.2,
+            "confirm_after": 0.5,
+            "retry_delay": 0.2,
+            **more,
+        }
+        with shown_on(self._console, self._say) as copying:
+            flash(watched.board.pty, application, settings, version="1.0.0.1", say=self._say, copying=copying)
+        # Ahead of it, the console holds mpremote's whole session.
+        watched.wait(r"thermostat 1\.0\.0\.1 says hello", show_all=False)
 
-    def _wait_for_download(self) -> list[tuple[int, int]]:
+    def _restart(self) -> None:
+        self._watched.mark = self._board.mark()
+        self._board.start()
+
+    def _steps(self, start: int) -> list[tuple[int, int]]:
         """The steps of a download as (percent, the application's count)."""
-        start = self._mark
-        self._wait(r"downloaded \d+ bytes")
         return [
             (int(percent), int(count))
-            for percent, count in re.findall(r"download (\d+) %, count (\d+)", self._board.output[start : self._mark])
+            for percent, count in re.findall(r"download (\d+) %, count (\d+)", self._watched.since(start))
         ]
 
-    def _wait(self, pattern: str, show_all: bool = True) -> None:
-        """Waits for a line that begins with `pattern` behind those that were seen; shows it, and those before it."""
-        start = self._mark
-        try:
-            match = self._board.wait_for(re.compile(rf"{pattern}.*\n"), PATIENCE, since=start)
-        except TimeoutError as error:
-            raise _NotSeenError(str(error)) from None
-        self._mark = match.end()
-        for line in self._board.output[start if show_all else match.start() : match.end()].splitlines():
-            self._console.print(f"   [dim]board:[/dim] {escape(line)}", highlight=False, soft_wrap=True)
+    # What is printed
 
     def _title(self, text: str) -> None:
-        self._console.print(f"\n[bold]{escape(text)}[/bold]", highlight=False)
+        self._console.print(f"\n[bold]{escape(text)}[/bold]", highlight=False, soft_wrap=True)
 
     def _say(self, text: str) -> None:
         self._console.print(f"   {escape(text)}", highlight=False, soft_wrap=True)
@@ -234,3 +417,18 @@ class _Demo:
     def _show(self, shown: str, seen: str, good: bool) -> None:
         self._failed = self._failed or not good
         self._table.add_row(shown, escape(seen), "[green]yes[/green]" if good else "[red]NO[/red]")
+
+
+def _shortened(lines: list[str]) -> Iterator[str]:
+    """`lines`, of each row of those that say how large a file is only the first and how many more there were."""
+    for is_file, group in groupby(lines, lambda line: re.fullmatch(r"\S+: \d+ bytes", line) is not None):
+        row = list(group)
+        if is_file and len(row) > 2:
+            row = [row[0], f"… and {len(row) - 1} files more"]
+        yield from row
+
+
+def _changed(content: bytes, place: int) -> bytes:
+    """`content` with another byte at `place`, a hexadecimal digit if it was one."""
+    other = b"1" if content[place : place + 1] == b"0" else b"0"
+    return content[:place] + other + content[place + 1 :]

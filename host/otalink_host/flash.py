@@ -21,6 +21,7 @@ from otalink.record import format_header
 from otalink.version import format_version
 from otalink_host import repository
 from otalink_host.cable import Cable
+from otalink_host.copying import Copying
 from otalink_host.errors import UserError
 
 Say = Callable[[str], None]
@@ -93,13 +94,15 @@ def flash(
     version: str | None = None,
     replace_boot: bool = False,
     say: Say = print,
+    copying: Copying | None = None,
 ) -> Board:
     """Flashes otalink with its boot guard, the `application` (a folder, as `repository.publish` takes it) and
     `/otalink.json`; resets.
 
     `settings` is what `/otalink.json` is to hold; its "name" and `version` name the release where no versioned file
-    does. `replace_boot` allows a /boot.py of somebody else's to be replaced. Raises UserError, one line; run again, it
-    sends what is missing.
+    does, and its "keys" are the public keys of the releases that the board is to install from then on. `replace_boot`
+    allows a /boot.py of somebody else's to be replaced. `copying` is told how far the copy is. Raises UserError, one
+    line; run again, it sends what is missing.
     """
     try:
         configure(settings)
@@ -118,8 +121,9 @@ def flash(
         folders = sorted(f"/{path.relative_to(root).as_posix()}" for path in root.rglob("*") if path.is_dir())
         cable.execute(_END_UPDATE)
         cable.execute(_MAKE_FOLDERS.format(folders=folders))
-        cable.copy(sorted(root.iterdir()), "/")
+        _copy(cable, root, copying)
     say(f"otalink {otalink.__version__} ({count} modules), its boot guard, {published} and {PATH} are on it")
+    say(_about_keys(settings.get("keys", {})))
     if cable.execute(_IS_FAT).strip() == "True":
         say("Its flash is FAT, where a power cut breaks an update, so it will not update: format it as littlefs.")
     cable.reset()
@@ -133,6 +137,26 @@ def _ask(cable: Cable) -> Board:
     except (ValueError, SyntaxError, IndexError):
         raise UserError(f"{cable.port}: it does not answer as MicroPython does: {answer[:80]!r}") from None
     return Board(platform, (mpy & 0xFF, mpy >> 8 & 3))
+
+
+def _copy(cable: Cable, root: Path, copying: Copying | None) -> None:
+    files = [(path, f"/{path.relative_to(root).as_posix()}") for path in sorted(root.rglob("*")) if not path.is_dir()]
+
+    def progress(index: int, percent: int) -> None:
+        if copying is not None:
+            copying(files[index][1], index + 1, len(files), percent)
+
+    cable.copy(files, progress)
+
+
+def _about_keys(keys: dict[str, str]) -> str:
+    if not keys:
+        return "It has no key: it installs plain folders and any release file, whoever made them"
+    one = "that key" if len(keys) == 1 else "one of them"
+    return (
+        f"It has {'the key' if len(keys) == 1 else 'the keys'} {', '.join(sorted(keys))}: it installs release files "
+        f"signed with {one}, and refuses plain folders, which nobody signs"
+    )
 
 
 def _compile_otalink(folder: Path, board: Board) -> int:
@@ -213,7 +237,10 @@ def _lay_out_application(source: Path, release: Path, root: Path, name: str, ver
     record = root / INSTALLED
     record.parent.mkdir()
     record.write_bytes(b"".join(format_header(name, published.version, listed)))
-    return f"{name} {format_version(published.version)} ({', '.join(path for path, _, _ in listed)})"
+    paths = [path for path, _, _ in listed]
+    return (
+        f"{name} {format_version(published.version)} ({', '.join(paths) if len(paths) < 9 else f'{len(paths)} files'})"
+    )
 
 
 def _sums(release: Path) -> Iterator[tuple[str, str]]:

@@ -8,6 +8,7 @@ only (it needs /proc, epoll and pidfd); elsewhere the module imports, and starti
 import codecs
 import ctypes
 import io
+import json
 import os
 import queue
 import re
@@ -38,6 +39,7 @@ DEFAULT_SIZE = 2 * 1024 * 1024
 PWRON_RESET, HARD_RESET, WDT_RESET, SOFT_RESET = 1, 2, 3, 5  # `machine.reset_cause()` of the ESP32 port
 
 BOOT_SCRIPT = Path(__file__).with_name("vboard_boot.py")
+LOOK_SCRIPT = Path(__file__).with_name("vboard_look.py")
 CTRL_C = b"\x03"
 RAW_REPL = b"\x01"
 QUEUE_LIMIT = 64 * 1024  # bytes that wait for the board, or for the client, before the other end has to wait
@@ -288,6 +290,15 @@ class VirtualBoard:
     def flash(self) -> Path:
         """The file that is the flash. Change it only while the board is off."""
         return self.directory / "flash.bin"
+
+    def files(self) -> dict[str, str]:
+        """What lies on the flash: the SHA-256 of each file, by its path. Only while the board is off."""
+        if self.pid is not None:
+            raise RuntimeError("the virtual board is on")
+        command = [str(find_micropython()), str(LOOK_SCRIPT), str(self.flash), str(BLOCK_SIZE)]
+        done = subprocess.run(command, check=True, stdout=subprocess.PIPE, encoding="utf-8")
+        found: dict[str, str] = json.loads(done.stdout)
+        return found
 
     @property
     def pty(self) -> str:

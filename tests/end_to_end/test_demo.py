@@ -24,9 +24,8 @@ def test_the_demo_sees_everything_that_it_shows() -> None:
     )
     assert completed.returncode == 0, completed.stdout
     table = completed.stdout[completed.stdout.rindex("┡") :]
-    assert table.count(" yes │") == 9
-    assert "NO" not in table
-    assert "74 bytes of files" in table
+    assert table.count(" yes │") == 18
+    assert "│ NO " not in table
 
 
 def test_the_demo_fails_when_the_board_does_not_find_the_release(
@@ -35,4 +34,15 @@ def test_the_demo_fails_when_the_board_does_not_find_the_release(
     monkeypatch.setattr(demo, "PATIENCE", 3.0)
     monkeypatch.setattr(demo._Demo, "_publish", lambda *arguments, **keywords: None)
     assert not demo.run_demo(Console())
-    assert "NO" in capsys.readouterr().out
+    assert "│ NO " in capsys.readouterr().out
+
+
+def test_the_demo_fails_when_a_forged_release_is_not_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for scene in ("_update_all", "_update_one_file", "_stay", "_go_back", "_look"):
+        monkeypatch.setattr(demo._Demo, scene, lambda self: None)
+    monkeypatch.setattr(demo, "PATIENCE", 5.0)
+    monkeypatch.setattr(demo, "_changed", lambda content, place: content)
+    assert not demo.run_demo(Console())
+    assert "│ NO " in capsys.readouterr().out
