@@ -83,6 +83,11 @@ def test_a_board_gets_every_key_of_the_folder_and_takes_only_what_one_of_them_si
         publish_file(built.path, served, keys.for_boards([key]))
         seen = board.wait_for(f"runs by-{key.name}", PATIENCE, since=seen).end()
         seen = board.wait_for(f"thermostat {version} is confirmed", PATIENCE, since=seen).end()
+    # What the updates have left on it is in nobody's way.
+    status, _, error = flash("--key", "new")
+    assert status == 0, error
+    assert on_board(board) == keys.for_boards([new])
+    assert "ota-old" not in board.mpremote("fs", "ls", "-r", "/")
 
 
 def test_the_keys_are_chosen_and_taken_away_again(
