@@ -58,7 +58,11 @@ except OSError:
 for state in states:
     if state.startswith("log"):
         continue
-    with open("/{STATE_FOLDER}/" + state, "rb") as file:
+    try:
+        file = open("/{STATE_FOLDER}/" + state, "rb")
+    except OSError:  # one before it named it
+        continue
+    with file:
         for line in file:
             try:
                 path = line[:-1].split(b" ", 5 if line.startswith(b"file ") else 1)[-1].decode()
