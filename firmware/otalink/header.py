@@ -35,7 +35,7 @@ async def bring(job, release):
 async def refuse_change(job, stay=True):
     """Raises FolderChangedError when the release file is not what it was at first."""
     if await _read(job, job.release, None, stay) != job.release.mark:
-        raise FolderChangedError(f"{job.release.versioned} was replaced on the server during the download")
+        raise _changed(job.release)
 
 
 async def _read(job, release, write, stay=False):
@@ -50,6 +50,9 @@ async def _read(job, release, write, stay=False):
         if length is None:
             first += bytes(view[:_FIRST_MAX])
             length = _length(first, release.versioned)
+            if write is None and length is not None and length > release.size:
+                # The transfer would be refused as too long, again and again.
+                raise _changed(release)
         if length is not None and got + len(view) > length:
             view = view[: length - got]
         got += len(view)
@@ -75,6 +78,10 @@ async def _read(job, release, write, stay=False):
     if got != length:
         raise ReleaseError(f"{release.versioned} ends within its header: publish it again")
     return hexlify(sha256.digest()).decode()
+
+
+def _changed(release):
+    return FolderChangedError(f"{release.versioned} was replaced on the server during the download")
 
 
 def _length(first, filename):

@@ -210,8 +210,8 @@ def main():
         cuts = Cuts(NAME)
         if FILE_SYSTEM == "VfsFat":
             cuts.kinds = (NOTHING,)  # sectors that are written whole or not at all: FAT's best case
-    except boards.BadError as error:
-        print(f"BAD {NAME} without a cut: {error}\n0 cuts, 0 double cuts, 1 bad")
+    except Exception as error:
+        print(f"BAD {NAME} without a cut: {type(error).__name__}: {error}\n0 cuts, 0 double cuts, 1 bad")
         return
     cuts.run(DEPTH == "doubles", int(PART), int(PARTS), int(STRIDE))
     print(f"{cuts.singles} cuts, {cuts.doubles} double cuts, {cuts.bad} bad")

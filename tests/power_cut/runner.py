@@ -61,7 +61,7 @@ def cut(
     part: int = 0,
     parts: int = 1,
     stride: int = 1,
-    guard: Path | None = None,
+    firmware: Path = FIRMWARE,
     file_system: str = "VfsLfs2",
 ) -> Counts:
     """Cuts in every `stride`th operation of `scenario`, and in every `stride`th of the boots after it."""
@@ -70,7 +70,7 @@ def cut(
         (releases / "served").mkdir()
         _build(scenario, releases)
         depth = "doubles" if doubles else "singles"
-        output = _run(guard, releases / "served", scenario, depth, part, parts, stride, file_system)
+        output = _run(firmware, releases / "served", scenario, depth, part, parts, stride, file_system)
     lines = output.splitlines()
     found = re.fullmatch(r"(\d+) cuts, (\d+) double cuts, (\d+) bad", lines[-1] if lines else "")
     if found is None:
@@ -81,7 +81,7 @@ def cut(
 def _build(scenario: str, folder: Path) -> None:
     """Puts the release files that the scenario needs, and the key that signed them, into `folder`/served."""
     served = folder / "served"
-    _run(None, folder, scenario, "sources", 0, 1, 1, "VfsLfs2")
+    _run(FIRMWARE, folder, scenario, "sources", 0, 1, 1, "VfsLfs2")
     signer = _signer()
     (served / "keys.json").write_text(json.dumps(keys.for_boards([signer.key])))
     for source in sorted(folder.glob("[0-9]*")):
@@ -101,15 +101,15 @@ def _signer() -> keys.Signer:
     return _signers[0]
 
 
-def _run(guard: Path | None, releases: Path, scenario: str, *arguments: object) -> str:
+def _run(firmware: Path, releases: Path, scenario: str, *arguments: object) -> str:
     completed = subprocess.run(
         [
             find_micropython(),
             "-X",
             "heapsize=16m",
             HERE / "cuts.py",
-            FIRMWARE,
-            guard or FIRMWARE / "guard",
+            firmware,
+            firmware / "guard",
             releases,
             scenario,
             *map(str, arguments),

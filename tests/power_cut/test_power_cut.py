@@ -27,33 +27,47 @@ def test_every_scenario_is_cut() -> None:
 WRONG = {
     "overwrites in place": (
         "update",
+        "guard/otaswap.py",
         "        os.rename(new, path)\n",
         "        _copy(new, path)\n        _remove(new)\n",
     ),
-    "forgets nothing": ("again", 'for old in ("confirmed", "reverted"):', "for old in ():"),
+    "forgets nothing": ("again", "guard/otaswap.py", 'for old in ("confirmed", "reverted"):', "for old in ():"),
     "lets the guard be missing": (
         "guard",
+        "guard/otaswap.py",
         "_copy(path, old + _NEW)\n            os.rename(old + _NEW, old)",
         "os.rename(path, old)",
     ),
     "trusts a copy by its name": (
         "failing-guard",
+        "guard/otaswap.py",
         "_copy(path, old + _NEW)\n            os.rename(old + _NEW, old)",
         "if not _exists(old):\n                _copy(path, old)",
+    ),
+    "leaves what another download has left": (
+        "file-after-another",
+        "otalink/begin.py",
+        "            remove_staged(root, path)\n            continue\n",
+        "            continue\n",
+    ),
+    "commits before the record is in its place": (
+        "file-full",
+        "otalink/commit.py",
+        '    rename(root, INCOMING, INSTALLED + NEW_SUFFIX)\n    rename(root, PLAN, STATE_FOLDER + "/committed")\n',
+        '    rename(root, PLAN, STATE_FOLDER + "/committed")\n    rename(root, INCOMING, INSTALLED + NEW_SUFFIX)\n',
     ),
 }
 
 
 @pytest.mark.parametrize("fault", WRONG)
-def test_a_wrong_guard_is_found(fault: str, tmp_path: Path) -> None:
-    scenario, right, wrong = WRONG[fault]
-    for path in (FIRMWARE / "guard").glob("*.py"):
-        shutil.copy(path, tmp_path)
-    swap = tmp_path / "otaswap.py"
-    source = swap.read_text()
+def test_wrong_firmware_is_found(fault: str, tmp_path: Path) -> None:
+    scenario, name, right, wrong = WRONG[fault]
+    firmware = tmp_path / "firmware"
+    shutil.copytree(FIRMWARE, firmware)
+    source = (firmware / name).read_text()
     assert source.count(right) == 1
-    swap.write_text(source.replace(right, wrong))
-    assert cut(scenario, doubles=False, stride=2, guard=tmp_path).bad > 0
+    (firmware / name).write_text(source.replace(right, wrong))
+    assert cut(scenario, doubles=False, stride=2, firmware=firmware).bad > 0
 
 
 def test_fat_does_not_hold_what_an_update_needs() -> None:

@@ -114,7 +114,11 @@ def test_a_release_file_is_installed_whole_and_recorded_and_nothing_else_is_left
 
 
 def _length(path):
-    return int(path.read_bytes().split(b"\n", 1)[0].split(b" ")[2])
+    return _length_of(path.read_bytes())
+
+
+def _length_of(data):
+    return int(data.split(b"\n", 1)[0].split(b" ")[2])
 
 
 def test_only_what_differs_crosses_the_network_in_as_few_transfers_as_can_be(board, publish):
@@ -680,3 +684,116 @@ def test_a_listing_that_lies_about_the_size_is_no_reason_to_go_on(board, publish
     assert lines[-1] == "False"
     assert board.files() == {}
     assert board.state() == []
+
+
+def test_a_header_that_grows_after_the_check_is_noticed(board, publish):
+    path = publish(2, content(2, big_bin=os.urandom(200_000)))
+    whole = path.read_bytes()
+    grown = whole.replace(b"otalink 1 %d\n" % _length(path), b"otalink 1 1048576\n", 1) + bytes(2_000_000)
+    replaced = []
+
+    def during(name, sent):
+        if server.count("REST") and not replaced:
+            replaced.append(True)
+            path.with_name(".x").write_bytes(grown)
+            os.replace(path.with_name(".x"), path)
+            server.cut_off([50_000])
+
+    with Server(publish.folder, during=during) as server:
+        lines = board.run(server, heap="256k")
+    assert any("was replaced on the server during the download: starting over" in line for line in lines), lines
+    assert lines[-1] == "False"
+    assert lines[-2].startswith("header: "), lines
+    assert board.files() == {}
+    assert board.state() == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "reason"),
+    [
+        ({"a/b": b"1"}, {"a": b"2"}, "a is a folder on the board and a file of the release: remove one of them"),
+        ({"a": b"1"}, {"a/b": b"2"}, "a is a file on the board and a folder of the release: remove one"),
+        ({"a/b/c": b"1", "z": b"1"}, {"a/b": b"2"}, "a/b is a folder on the board and a file of the release"),
+        ({"a/b": b"1"}, {"a/b/c/d": b"2"}, "a/b is a file on the board and a folder of the release: remove one"),
+    ],
+)
+def test_a_path_that_turns_from_file_to_folder_or_back_is_refused(board, publish, old, new, reason):
+    publish(1, old)
+    with Server(publish.folder) as server:
+        install(board, server)
+        publish(2, {"0.txt": NOISE, **new})
+        refuses(board, server, reason)
+        # In two steps it goes.
+        publish(3, {"other": b""})
+        install(board, server)
+        publish(4, new)
+        install(board, server)
+    assert board.files() == new
+
+
+@pytest.mark.parametrize("count", [2, 60])
+def test_a_flash_that_is_too_full_is_left_as_it_was_however_full_it_is(board, publish, count):
+    files = {f"{number:03}": b"" for number in range(count)} | {"a/b/noise.bin": NOISE, "text.txt": TEXT}
+    publish(2, files)
+    with Server(publish.folder) as server:
+        lines = board.run(
+            server,
+            """
+            for free in (45, 34, 32, 30, 20, 10, 8, 7, 6, 5, 4, 3, 2, 1, 0):
+                vfs.VfsLfs2.mkfs(chip)
+                vfs.mount(vfs.VfsLfs2(chip), "/flash")
+                os.mkdir("/flash/.otalink")
+                with open("/flash/boot.py", "w") as file:
+                    file.write(open("board/boot.py").read())
+                with open("/flash/otaswap.py", "w") as file:
+                    file.write(open("board/otaswap.py").read())
+                with open("/flash/own.bin", "wb") as file:
+                    try:
+                        while os.statvfs("/flash")[3] > free:
+                            file.write(bytes(4096))
+                            file.flush()
+                    except OSError:
+                        pass
+                before = tree("/flash"), os.statvfs("/flash")[3]
+                updater = make(root="/flash", message=None)
+                done = await updater.update()
+                print(done, (tree("/flash"), os.statvfs("/flash")[3]) == before, updater.messages[-1])
+                vfs.umount("/flash")
+            """,
+            """
+            import os, vfs
+
+            class Chip:
+                data = bytearray(4096 * 100)
+                def readblocks(self, block, buf, offset=0):
+                    start = block * 4096 + offset
+                    buf[:] = memoryview(self.data)[start : start + len(buf)]
+                def writeblocks(self, block, buf, offset=0):
+                    start = block * 4096 + offset
+                    self.data[start : start + len(buf)] = buf
+                def ioctl(self, operation, argument):
+                    if operation == 4:
+                        return len(self.data) // 4096
+                    if operation == 5:
+                        return 4096
+                    if operation == 6:
+                        self.data[argument * 4096 : argument * 4096 + 4096] = bytes(4096)
+                    return 0
+
+            chip = Chip()
+
+            def tree(folder):
+                found = []
+                for entry in os.ilistdir(folder):
+                    path = folder + "/" + entry[0]
+                    if entry[1] & 0x4000:
+                        found += tree(path) + [(path, None)]
+                    else:
+                        found.append((path, os.stat(path)[6]))
+                return sorted(found)
+            """,
+            heap="4m",
+        )
+    assert lines[0].startswith("True False ")
+    assert all("is full" in line or "is too full" in line for line in lines[3:])
+    assert all(line.startswith("False True ") for line in lines[3:]), lines
