@@ -228,7 +228,6 @@ class _Demo:
             self._board.hard_resets == resets + 2,
         )
         self._wait(r"thermostat 1\.0\.0\.3 is confirmed")
-        self._wait(r"thermostat 1\.0\.0\.3 is the latest version")
 
     def _stay(self) -> None:
         self._title("4. thermostat 1.0.0.3 is withdrawn: 1.0.0.2 is offered again, which is not newer")
