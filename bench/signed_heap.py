@@ -67,8 +67,8 @@ def measure(work: Path) -> list[Table]:
             ],
             [
                 "From power-on to the end of the swap, as the plain update; all files are replaced. Of the "
-                f"{len(encodings)} files {modules} are modules as .mpy, and {encodings.count('deflate')} are compressed; "
-                f"the release file has {built.size:,} bytes, and a signature of 3,072 bits. The flash has "
+                f"{len(encodings)} files {modules} are modules as .mpy, and {encodings.count('deflate')} are "
+                f"compressed; the release file has {built.size:,} bytes, and a signature of 3,072 bits. The flash has "
                 f"{BLOCKS * BLOCK // 2**20} MiB.",
                 f"The last two rows are of other boards, where files are so small that their number alone counts; "
                 f"{MANY:,} files were tried once in each heap, on a flash of {BLOCKS_FOR_MANY * BLOCK // 2**20} MiB.",
