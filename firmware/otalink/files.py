@@ -9,7 +9,7 @@ from micropython import const
 
 from otalink.errors import InstallError
 from otalink.flash import on_flash
-from otalink.layout import NEW_SUFFIX, parents
+from otalink.layout import NEW_SUFFIX, STATE_FOLDER, parents
 
 _FOLDER_BIT = const(0x4000)
 
@@ -44,6 +44,9 @@ def recorded(root, path, whole=False):
                 left -= len(line)
                 key, digest, size, stored, encoding, name = (line[:-1].decode().split(" ", 5) + [""] * 5)[:6]
                 if key == "file":
+                    # The worst that a damaged one could do.
+                    if "/../" in f"/{name}/" or name.startswith(("/", STATE_FOLDER)):
+                        raise ValueError
                     yield name, digest, int(size), int(stored), encoding
                 elif line[-1:] != b"\n":
                     raise ValueError

@@ -19,6 +19,10 @@ _STAY = ("errors", "frame", "link", "phase", "updater")
 _STREAMS = "asyncio.stream"
 
 
+# What keeps a watchdog quiet while a phase is loaded, which holds the application up; None: there is none.
+feed = None
+
+
 def call(name, *arguments):
     """Gives what a function of otalink gives, such as "config.load"; the modules that this imported are forgotten.
 
@@ -79,6 +83,8 @@ async def _let_go(holder):
 
 
 def _find(name):
+    if feed is not None:
+        feed()
     for part in name.split(" "):
         # What is loaded now should find the heap in one piece.
         gc.collect()

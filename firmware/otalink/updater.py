@@ -12,6 +12,7 @@ from time import ticks_ms
 
 from micropython import const
 
+from otalink import phase
 from otalink.errors import FolderChangedError, OtaError, ReleaseError
 from otalink.phase import call, learn, run
 
@@ -54,13 +55,16 @@ class Updater:
     `message(line)` takes each line of what happens; the last 20 are kept in `messages`. `root` stands before every path
     of the flash.
 
+    `watchdog`, such as a machine.WDT, is fed ahead of each step of an update, and at no other time: an application that
+    hangs must not be kept alive. Between steps the application feeds it.
+
     A release that was applied is on trial after the restart: it is confirmed once it has run `confirm_after` seconds
     and the server has been reached since, or it goes back. Nothing else is downloaded meanwhile.
 
     One step at a time: a second one that is begun meanwhile is a ValueError (for `update` and `run`, a message).
     """
 
-    def __init__(self, config="/otalink.json", progress=None, ask=None, message=print, root=""):
+    def __init__(self, config="/otalink.json", progress=None, ask=None, message=print, root="", watchdog=None):
         self.messages = []
         self.percent = 0
         self._progress = progress
@@ -71,6 +75,8 @@ class Updater:
         self._job = job = _Job()
         job.root, job.say, job.link, job.release, job.staged = root, self._say, [], None, None
         job.began = ticks_ms()
+        if watchdog is not None:
+            phase.feed = watchdog.feed
         job.is_ready = job.started = job.checked = False
         if isinstance(config, str):
             try:

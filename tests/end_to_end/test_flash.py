@@ -1,0 +1,188 @@
+"""`otalink flash` on a virtual board: the keys that it gives, and what it shows while it copies."""
+
+import json
+import re
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from flashed import PASSWORD, PATIENCE
+from rich.console import Console
+
+from otalink_host import keys
+from otalink_host.build import build
+from otalink_host.cable import Cable
+from otalink_host.cli import main
+from otalink_host.copying import shown_on
+from otalink_host.errors import UserError
+from otalink_host.repository import publish, publish_file
+from otalink_host.server import FtpServer
+from otalink_host.vboard import VirtualBoard
+
+SETTINGS = """
+secrets = "otalink.secrets"
+
+[server]
+address = "127.0.0.1"
+port = {port}
+
+[[account]]
+name = "board"
+folder = "served"
+virtual_path = "/test"
+"""
+QUICK = ("interval=1", "jitter=0", "start_delay=0", "confirm_after=1")
+
+
+@pytest.fixture
+def flash(
+    board: VirtualBoard,
+    server: FtpServer,
+    release: Callable[..., Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> Callable[..., tuple[int, str, str]]:
+    """Flashes 1.0.0.1 by the command line, with more options: (exit status, stdout, stderr)."""
+    monkeypatch.chdir(tmp_path)
+    Path("otalink.toml").write_text(SETTINGS.format(port=server.port))
+    Path("otalink.secrets").touch(mode=0o600)
+    Path("otalink.secrets").write_text(f'[password]\nboard = "{PASSWORD}"\n')
+    application = release("1.0.0.1", "one")
+
+    def command(*options: str) -> tuple[int, str, str]:
+        capsys.readouterr()
+        settings = [part for setting in QUICK for part in ("--set", setting)]
+        status = main(["flash", board.pty, str(application), "--name", "thermostat", *settings, *options])
+        output = capsys.readouterr()
+        return status, output.out, output.err
+
+    return command
+
+
+def on_board(board: VirtualBoard) -> dict[str, str]:
+    found: dict[str, str] = json.loads(board.mpremote("fs", "cat", ":otalink.json")).get("keys", {})
+    return found
+
+
+def test_a_board_gets_every_key_of_the_folder_and_takes_only_what_one_of_them_signed(
+    board: VirtualBoard, served: Path, release: Callable[..., Path], flash: Callable[..., tuple[int, str, str]]
+) -> None:
+    old, new = keys.create(Path("keys"), "old"), keys.create(Path("keys"), "new")
+    status, printed, error = flash()
+    assert status == 0, error
+    identities = ", ".join(sorted((old.id, new.id)))
+    assert f"It has the keys {identities}: it installs release files signed with one of them" in printed
+    assert re.search(r"^copying 1 of \d+: /\.otalink/installed$", printed, re.MULTILINE)
+    publish(release("1.0.0.2", "plain"), served)
+    seen = board.wait_for("thermostat_1.0.0.2.py is a plain folder's, which nobody signed", PATIENCE).end()
+    for version, key in (("1.0.0.3", old), ("1.0.0.4", new)):
+        signer = keys.load_signer(Path("keys"), key.name, lambda path: b"")
+        built = build(release(version, f"by-{key.name}"), signer=signer, output=Path())
+        publish_file(built.path, served, keys.for_boards([key]))
+        seen = board.wait_for(f"runs by-{key.name}", PATIENCE, since=seen).end()
+        seen = board.wait_for(f"thermostat {version} is confirmed", PATIENCE, since=seen).end()
+    # What the updates have left on it is in nobody's way.
+    status, _, error = flash("--key", "new")
+    assert status == 0, error
+    assert on_board(board) == keys.for_boards([new])
+    assert "ota-old" not in board.mpremote("fs", "ls", "-r", "/")
+
+
+def test_the_keys_are_chosen_and_taken_away_again(
+    board: VirtualBoard, flash: Callable[..., tuple[int, str, str]]
+) -> None:
+    first, second = keys.create(Path("keys"), "first"), keys.create(Path("keys"), "second")
+    third = keys.create(Path("elsewhere"), "third")
+    assert flash("--key", "first", "--key", "elsewhere/third.pub")[0] == 0
+    assert on_board(board) == keys.for_boards([first, third])
+    status, printed, _ = flash("--key", "second")
+    assert on_board(board) == keys.for_boards([second])
+    assert f"It has the key {second.id}: it installs release files signed with that key" in printed
+    status, printed, _ = flash("--unsigned")
+    assert status == 0
+    assert on_board(board) == {}
+    assert "It has no key: it installs plain folders and any release file, whoever made them" in printed
+
+
+@pytest.mark.parametrize(
+    ("options", "status", "line"),
+    [
+        (("--key", "none"), 1, "otalink: there is no key none in keys"),
+        (("--key", "none", "--unsigned"), 2, "it is either --key or --unsigned"),
+        (("--set", "keys={}"), 2, "the keys are chosen by --key and --unsigned"),
+    ],
+)
+def test_keys_that_cannot_be_given_are_told_before_the_board_is_touched(
+    board: VirtualBoard,
+    flash: Callable[..., tuple[int, str, str]],
+    options: tuple[str, ...],
+    status: int,
+    line: str,
+) -> None:
+    before = board.mark()
+    ended, _, error = flash(*options)
+    assert ended == status
+    assert line in error
+    assert board.mark() == before
+
+
+def test_a_large_file_shows_how_far_it_is(board: VirtualBoard, tmp_path: Path) -> None:
+    files = []
+    for name, size in (("small.bin", 10), ("large.bin", 200_000)):
+        (tmp_path / name).write_bytes(bytes(size))
+        files.append((tmp_path / name, f"/{name}"))
+    told: list[tuple[int, int]] = []
+    Cable(board.pty).copy(files, lambda index, percent: told.append((index, percent)))
+    assert told[:2] == [(0, 0), (1, 0)]
+    percents = [percent for index, percent in told if index == 1]
+    assert percents == sorted(percents)
+    assert len(set(percents)) > 50
+    assert board.mpremote("exec", "import os; print(os.stat('/large.bin')[6])").strip() == "200000"
+    told.clear()
+    Cable(board.pty).copy(files, lambda index, percent: told.append((index, percent)))
+    assert told == [(0, 0), (1, 0)]  # both are there
+
+
+def test_more_files_than_a_command_line_takes_are_copied(
+    board: VirtualBoard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("otalink_host.cable.BATCH", 2)
+    files = [(tmp_path / f"{number}.txt", f"/{number}.txt") for number in range(5)]
+    for path, _ in files:
+        path.write_text(path.name)
+    told: list[tuple[int, int]] = []
+    Cable(board.pty).copy(files, lambda index, percent: told.append((index, percent)))
+    assert told == [(number, 0) for number in range(5)]
+    assert "4.txt" in board.mpremote("fs", "ls", "/")
+
+
+def test_a_copy_that_fails_or_hangs_is_one_line(board: VirtualBoard, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("a")
+    with pytest.raises(UserError, match=r"the board on .*: mpremote: .*no/a\.txt"):
+        Cable(board.pty).copy([(tmp_path / "a.txt", "/no/a.txt")], lambda index, percent: None)
+    with pytest.raises(UserError, match=r"did not answer in 0\.5 s: press its reset button"):
+        Cable(board.pty, timeout=0.5).execute("import time; time.sleep(5)")
+
+
+def test_a_copy_is_shown_on_a_terminal_and_by_lines_elsewhere(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said: list[str] = []
+    now = 100.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    with shown_on(Console(force_terminal=False), said.append) as copying:
+        for number in range(1, 5):
+            copying(f"/{number}.mpy", number, 4, 0)
+            now += 0.4
+        copying("/4.mpy", 4, 4, 60)
+        now += 1
+        copying("/4.mpy", 4, 4, 70)
+    assert said == ["copying 1 of 4: /1.mpy", "copying 4 of 4: /4.mpy", "copying 4 of 4: /4.mpy, 70 %"]
+    monkeypatch.undo()
+    with shown_on(Console(force_terminal=True, width=100), said.append) as copying:
+        copying("/[bold].mpy", 2, 4, 50)
+        time.sleep(0.3)
+    assert len(said) == 3
+    assert "copying 2 of 4: /[bold].mpy" in capsys.readouterr().out
