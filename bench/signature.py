@@ -75,7 +75,7 @@ def measure(work: Path) -> list[Table]:
                 "steps: digit times digit, added to a digit and a carry. A remainder takes "
                 f"{digits + 1} rows of {digits} steps, which subtract a multiple of the modulus, and a row more for "
                 "each unit by which that was too much: those were counted, for this key and this signature, by the "
-                "rule of py/mpz.c.",
+                "rule of py/mpz.c; they differ from key to key.",
                 "Cycles a step, the estimate's weak point: RP2040, the instructions that clang makes of these loops "
                 "for a Cortex-M0+ (-Os), two cycles for a load, a store or a branch taken; ESP32 and ESP8266, the same "
                 "loops written down by hand in their instructions, the ESP8266 without the ESP32's loops that cost "

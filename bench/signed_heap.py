@@ -49,6 +49,7 @@ def measure(work: Path) -> list[Table]:
         same = passes(board, image, expected, few + AIM_MORE_KIB, 1)
         many = few + AIM_MORE_KIB if same else smallest(board, image, expected, 1)
     content = sum(file.size for file in built.files)
+    modules = sum(file.path.endswith(".mpy") for file in built.files)
     encodings = [file.encoding for file in built.files]
     return [
         Table(
@@ -65,10 +66,10 @@ def measure(work: Path) -> list[Table]:
                 Aim(f"{MANY:,} files take at most {AIM_MORE_KIB} KiB more than {FEW}", same),
             ],
             [
-                f"From power-on to the end of the swap, as above; all files are replaced. Of the {len(encodings)} "
-                f"files {sum(file.path.endswith('.mpy') for file in built.files)} are modules as .mpy, and "
-                f"{encodings.count('deflate')} are compressed; the release file has {built.size:,} bytes, and a "
-                f"signature of 3,072 bits. The flash has {BLOCKS * BLOCK // 2**20} MiB.",
+                "From power-on to the end of the swap, as the plain update; all files are replaced. Of the "
+                f"{len(encodings)} files {modules} are modules as .mpy, and {encodings.count('deflate')} are "
+                f"compressed; the release file has {built.size:,} bytes, and a signature of 3,072 bits. The flash has "
+                f"{BLOCKS * BLOCK // 2**20} MiB.",
                 f"The last two rows are of other boards, where files are so small that their number alone counts; "
                 f"{MANY:,} files were tried once in each heap, on a flash of {BLOCKS_FOR_MANY * BLOCK // 2**20} MiB.",
             ],

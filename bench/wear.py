@@ -75,9 +75,9 @@ def _use_table(board: Board, used: int, least: int) -> Table:
         ],
         [],
         [
-            f"A file takes whole blocks of {BLOCK:,} bytes, but for the smallest. An update needs, at the least, the "
-            "blocks of the new files beside the old ones, and those of the last row for its header, its plan and what "
-            "littlefs needs to write at all.",
+            f"A file takes whole blocks of {BLOCK:,} bytes, but for the smallest, which lie in their folder's. The "
+            "last row is what an update needs at the least: header and plan. The new files come on top, whole, beside "
+            "the old ones.",
         ],
         {"modules": sum(modules.values()), "guard": guard, "blocks": used, "least": least},
     )
