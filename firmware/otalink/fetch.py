@@ -20,7 +20,7 @@ async def fetch(job):
     job.partial = None, 0
     job.percent = -1
     try:
-        await run("files ready.check", job.root + "/")
+        await run("files ready.check_board", job.root + "/")
         await (_fetch_file(job) if job.release.files is None else _fetch_folder(job))
     except (ReleaseError, InstallError):
         await run("files begin.discard", job)

@@ -7,12 +7,19 @@ from otalink.layout import GUARD, NEW_SUFFIX, PLAN_FORMAT, STATE_FOLDER
 
 
 def check(root):
-    """Raises InstallError when the board at `root`, which ends in a slash, has no boot guard, one that is too old, a
-    FAT file system, or no space for the guard's copy; ReleaseError for a staged `boot.py` that would not start the
-    guard."""
-    _refuse_fat(root)
+    """Raises InstallError as `check_board` does, or when the board at `root`, which ends in a slash, has no space for the
+    guard's copy; ReleaseError for a staged `boot.py` that would not start the guard."""
+    check_board(root)
     if kind_of(root, "boot.py" + NEW_SUFFIX) is not None:
         _check_boot(root + "boot.py" + NEW_SUFFIX)
+    replaced = [path for path in GUARD if kind_of(root, path + NEW_SUFFIX) is not None]
+    if replaced:
+        _check_space(root, replaced)
+
+
+def check_board(root):
+    """Raises InstallError when the board has no boot guard, one that is too old, or a FAT file system."""
+    _refuse_fat(root)
     try:
         known = _guard_format(root) if calls_guard(_read(root + "boot.py")) else None
     except (OSError, ValueError):
@@ -21,9 +28,6 @@ def check(root):
         raise InstallError("/boot.py does not start the boot guard: run `otalink flash` once over the cable")
     if known < PLAN_FORMAT:
         raise InstallError("the boot guard is too old for this otalink: run `otalink flash` over the cable")
-    replaced = [path for path in GUARD if kind_of(root, path + NEW_SUFFIX) is not None]
-    if replaced:
-        _check_space(root, replaced)
 
 
 def _refuse_fat(root):
