@@ -4,8 +4,13 @@ from otalink.phase import run
 
 
 async def check(job, installed):
-    """The offer.Release that the policy wants installed, or None. Raises OtaError."""
-    failed = await run("journal.failed", job.root + "/")
+    """The offer.Release that the policy wants installed, or None. Raises OtaError.
+
+    While a release is on trial the listing is all that is read of it: it cannot be downloaded yet.
+    """
+    root = job.root + "/"
+    failed = await run("journal.failed", root)
+    on_trial = await run("journal.state", root) == "trial"
     await run("ftp_session ftp_login.begin", job)
     listing = await run("ftp_session ftp_listing listing.listing", job)
     release = None
@@ -16,11 +21,12 @@ async def check(job, installed):
         else:
             release = found
     finally:
-        if release is None:
+        if release is None or on_trial:
             await run("ftp_session ftp_listing listing.leave", job)
     job.say(*messages)
-    if release is None:
-        return None
+    # What is half published must not keep the release on trial from being confirmed.
+    if release is None or on_trial:
+        return release
     if release.files is None:
         await run("ftp_session staging header.bring", job, release)
         await run("release signature admit.admit", job, release)

@@ -18,7 +18,8 @@ def check_path(path: str) -> None:
             raise ValueError(f"path {path}: it must be relative, without empty parts, . and ..")
         if part.endswith((NEW_SUFFIX, OLD_SUFFIX)):
             raise ValueError(f"path {path}: {NEW_SUFFIX} and {OLD_SUFFIX} are otalink's own")
-    if path.partition("/")[0] in (CONFIG_PATH, STATE_FOLDER):
+    # In capitals the folder would pass for that of a FAT file system, which finds names in any letters.
+    if path.partition("/")[0].lower() in (CONFIG_PATH, STATE_FOLDER):
         raise ValueError(f"path {path}: /{CONFIG_PATH} and /{STATE_FOLDER} belong to the board")
 
 

@@ -640,6 +640,7 @@ def test_a_header_that_is_none_is_refused_in_little_memory(board, publish, kind)
         ".otalink/committed",
         "otalink.json",
         "otalink.json/x",
+        ".OTALINK/x",
         "main.py.ota-new",
         "boot.py.ota-old",
         "lib.ota-new/x",

@@ -3,6 +3,8 @@
 import pytest
 from updater_support import Board, Server, publish
 
+from otalink.record import format_header
+
 ONE = {"app_1.0.0.1.py": b"VERSION = 1\n"}
 TWO = {"app_1.0.0.2.py": b"VERSION = 2\n"}
 THREE = {"app_1.0.0.3.py": b"VERSION = 3\n"}
@@ -47,6 +49,20 @@ def test_run_confirms_a_release_once_it_has_run_and_the_server_was_reached(board
         put_on_trial(board, server, ONE, folder)
         lines = board.run(server, RUN.format(end="is confirmed"), confirm_after=0.2, jitter=0)
     assert lines[:3] == ["app 1.0.0.1 is on trial", "app 1.0.0.1 is the latest version", "app 1.0.0.1 is confirmed"]
+    assert board.state() == ["confirmed", "installed"]
+
+
+@pytest.mark.parametrize("form", ["a release file that is cut off", "a plain folder that is half there"])
+def test_what_somebody_left_half_published_does_not_keep_a_release_from_being_confirmed(board, folder, form):
+    with Server(folder) as server:
+        put_on_trial(board, server, ONE, folder)
+        if form == "a release file that is cut off":
+            header = format_header("app", (1, 0, 0, 2), [("app.py", "0" * 64, 5)])
+            (folder / "app_1.0.0.2.ota").write_bytes(b"".join(header))
+        else:
+            (folder / "app_1.0.0.2.py").write_bytes(b"VERSION = 2\n")
+        lines = board.run(server, RUN.format(end="is confirmed"), confirm_after=0.2, jitter=0)
+    assert lines[-1] == "app 1.0.0.1 is confirmed", lines
     assert board.state() == ["confirmed", "installed"]
 
 
