@@ -128,6 +128,7 @@ def test_keys_that_cannot_be_given_are_told_before_the_board_is_touched(
     status: int,
     line: str,
 ) -> None:
+    board.wait_for(">>> ")
     before = board.mark()
     ended, _, error = flash(*options)
     assert ended == status
