@@ -7,8 +7,8 @@ from otalink.layout import GUARD, NEW_SUFFIX, PLAN_FORMAT, STATE_FOLDER
 
 
 def check(root):
-    """Raises InstallError as `check_board` does, or when the board at `root`, which ends in a slash, has no space for the
-    guard's copy; ReleaseError for a staged `boot.py` that would not start the guard."""
+    """Raises InstallError as `check_board` does, or when the board has no space for the guard's copy; ReleaseError for
+    a staged `boot.py` that would not start the guard. `root` ends in a slash."""
     check_board(root)
     if kind_of(root, "boot.py" + NEW_SUFFIX) is not None:
         _check_boot(root + "boot.py" + NEW_SUFFIX)

@@ -563,7 +563,16 @@ def flash(
     if known:
         board["keys"] = known
     with shown_on(Console(stderr=True), _print) as copying:
-        flash_board(port, application, board, version=version, replace_boot=replace_boot, say=_print, copying=copying)
+        flash_board(
+            port,
+            application,
+            board,
+            version=version,
+            replace_boot=replace_boot,
+            unsigned=unsigned,
+            say=_print,
+            copying=copying,
+        )
     _print("Flashed; the board has been reset.")
 
 

@@ -27,7 +27,15 @@ from otalink_host.errors import UserError
 
 Say = Callable[[str], None]
 
-_FACTS = "import sys; print((sys.platform, getattr(sys.implementation, '_mpy', 0)))"
+_FACTS = f"""
+import json, sys
+try:
+    with open("{PATH}") as file:
+        keys = sorted(json.load(file)["keys"])
+except (OSError, ValueError, KeyError, TypeError):
+    keys = []
+print((sys.platform, getattr(sys.implementation, "_mpy", 0), keys))
+"""
 _READ_BOOT = """
 try:
     with open("/boot.py", "rb") as file:
@@ -85,10 +93,11 @@ except OSError:
 
 @dataclass(frozen=True)
 class Board:
-    """What a board is: `platform` as releases call it, and the bytecode version that it loads, such as (6, 3)."""
+    """What a board is: `platform` as releases call it, the bytecode version that it loads, such as (6, 3), its keys."""
 
     platform: str
     bytecode: tuple[int, int]
+    keys: tuple[str, ...] = ()
 
 
 def flash(
@@ -98,6 +107,7 @@ def flash(
     *,
     version: str | None = None,
     replace_boot: bool = False,
+    unsigned: bool = False,
     say: Say = print,
     copying: Copying | None = None,
 ) -> Board:
@@ -106,8 +116,8 @@ def flash(
 
     `settings` is what `/otalink.json` is to hold; its "name" and `version` name the release where no versioned file
     does, and its "keys" are the public keys of the releases that the board is to install from then on. `replace_boot`
-    allows a /boot.py of somebody else's to be replaced. `copying` is told how far the copy is. Raises UserError, one
-    line; run again, it sends what is missing.
+    allows a /boot.py of somebody else's to be replaced, `unsigned` the keys of a board to be taken away. `copying` is
+    told how far the copy is. Raises UserError, one line; run again, it sends what is missing.
     """
     try:
         configure(settings)
@@ -117,6 +127,11 @@ def flash(
     cable = Cable(port)
     board = _ask(cable)
     say(f"{port}: {board.platform}, bytecode {board.bytecode[0]}.{board.bytecode[1]}")
+    if board.keys and not settings.get("keys") and not unsigned:
+        raise UserError(
+            f"{port} has the key {', '.join(board.keys)}, and there is none here: give it one with --key or --keys, "
+            "or take it away with --unsigned"
+        )
     with tempfile.TemporaryDirectory(prefix="otalink-flash-") as work:
         root = Path(work, "board")
         published = _lay_out_application(application, Path(work, "release"), root, name, version)
@@ -129,6 +144,9 @@ def flash(
         _copy(cable, root, copying)
     say(f"otalink {otalink.__version__} ({count} modules), its boot guard, {published} and {PATH} are on it")
     say(_about_keys(settings.get("keys", {})))
+    gone = sorted(set(board.keys) - set(settings.get("keys", {})))
+    if gone:
+        say(f"It had, and has no more: {', '.join(gone)}")
     if cable.execute(_IS_FAT).strip() == "True":
         say("Its flash is FAT, where a power cut breaks an update, so it will not update: format it as littlefs.")
     cable.reset()
@@ -138,10 +156,10 @@ def flash(
 def _ask(cable: Cable) -> Board:
     answer = cable.execute(_FACTS).strip()
     try:
-        platform, mpy = ast.literal_eval(answer.splitlines()[-1])
+        platform, mpy, keys = ast.literal_eval(answer.splitlines()[-1])
     except (ValueError, SyntaxError, IndexError):
         raise UserError(f"{cable.port}: it does not answer as MicroPython does: {answer[:80]!r}") from None
-    return Board(release_platform(platform), (mpy & 0xFF, mpy >> 8 & 3))
+    return Board(release_platform(platform), (mpy & 0xFF, mpy >> 8 & 3), tuple(keys))
 
 
 def _copy(cable: Cable, root: Path, copying: Copying | None) -> None:

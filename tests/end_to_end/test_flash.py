@@ -100,6 +100,13 @@ def test_the_keys_are_chosen_and_taken_away_again(
     status, printed, _ = flash("--key", "second")
     assert on_board(board) == keys.for_boards([second])
     assert f"It has the key {second.id}: it installs release files signed with that key" in printed
+    assert f"It had, and has no more: {', '.join(sorted((first.id, third.id)))}" in printed
+    # A machine that has no keys does not take a board's by accident.
+    Path("keys").rename("away")
+    status, _, error = flash()
+    assert status == 1
+    assert f"has the key {second.id}, and there is none here: give it one" in error
+    assert on_board(board) == keys.for_boards([second])
     status, printed, _ = flash("--unsigned")
     assert status == 0
     assert on_board(board) == {}
@@ -121,6 +128,7 @@ def test_keys_that_cannot_be_given_are_told_before_the_board_is_touched(
     status: int,
     line: str,
 ) -> None:
+    board.wait_for(">>> ")
     before = board.mark()
     ended, _, error = flash(*options)
     assert ended == status

@@ -542,3 +542,13 @@ run_vboard(Path({str(tmp_path / "board")!r}), heap="64k", size=65536, echo=True)
         rest = foreground.stdout.read()
         assert foreground.wait(10) == 0
     assert "echoed" in rest
+
+
+def test_what_lies_on_the_flash_is_told_while_the_board_is_off(board: VirtualBoard) -> None:
+    board.mpremote("exec", "import os; os.mkdir('/lib'); f = open('/lib/a.txt', 'w'); f.write('a'); f.close()")
+    with pytest.raises(RuntimeError, match="the virtual board is on"):
+        board.files()
+    board.kill()
+    before = board.flash.read_bytes()
+    assert board.files()["/lib/a.txt"] == hashlib.sha256(b"a").hexdigest()
+    assert board.flash.read_bytes() == before
