@@ -97,13 +97,6 @@ class Installation:
             on_flash(INCOMING, "written", file.close)
         rename(self._root, new, INCOMING)
 
-    def stage(self, path):
-        """A StagedFile for `path`, empty; the folders that it needs are made."""
-        from otalink.staging import StagedFile
-
-        self.make_folders(path)
-        return StagedFile(path, self._root + path + NEW_SUFFIX)
-
     def make_folders(self, path):
         """Makes the folders that `path` lies in."""
         for folder in parents(path):

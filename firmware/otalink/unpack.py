@@ -14,7 +14,7 @@ import deflate
 from micropython import const
 
 from otalink.chunks import CHUNK, WINDOW_BITS, chunk, chunk_count
-from otalink.errors import ReleaseError, TransferError
+from otalink.errors import ReleaseError
 from otalink.fetch import report
 from otalink.files import kind_of, recorded, size_of
 from otalink.flash import on_flash
@@ -25,6 +25,8 @@ from otalink.staging import StagedFile
 # Another transfer takes several round trips: so many bytes come in less time.
 _GAP_MAX = const(16384)
 _PIECE = const(512)
+# Where a transfer that is to begin within a file begins so, the server has begun with the header.
+_MAGIC = b"otalink 1 "
 # Reading files back must let the application run: at the least this often.
 _YIELD_MS = const(10)
 
@@ -48,14 +50,11 @@ async def download(job):
                     # Without REST each transfer begins with the first byte: then one must do.
                     unpacker.gap_max = _GAP_MAX if client._has_rest else job.release.size
                     unpacker.position = start
-                    try:
-                        await client.retrieve(job.release.versioned, job.buffer, unpacker.take, start, job.release.size)
-                    except ReleaseError as error:
-                        if not client._has_rest:
-                            raise
-                        # Some servers say yes to REST and do not heed it: the next time it is done without.
+                    unpacker.is_first = client._has_rest
+                    await client.retrieve(job.release.versioned, job.buffer, unpacker.take, start, job.release.size)
+                    if unpacker.is_first is None:
+                        # It says yes to REST and does not heed it: from now on it is done without.
                         client._has_rest = False
-                        raise TransferError(f"{error}; or does the server ignore REST?")
             finally:
                 client.suspend(job.link)
     finally:
@@ -64,7 +63,7 @@ async def download(job):
 
 class _Unpacker:
     # Takes the stream apart. `position` is that of the next byte in the release file, `_goal` that of the next one that
-    # is wanted.
+    # is wanted; `is_first` is True ahead of a transfer's first bytes, and None when they were those of the header.
 
     def __init__(self, job):
         self._job = job
@@ -79,6 +78,7 @@ class _Unpacker:
             self._pass(next(self._files))
         self.position = self._goal = 0
         self.gap_max = _GAP_MAX
+        self.is_first = False
 
     def close(self):
         self._files.close()
@@ -101,6 +101,10 @@ class _Unpacker:
         # A sink for FtpSession.retrieve: True when the transfer is of no use any more.
         job = self._job
         view = memoryview(view)  # a slice of the buffer itself would be a copy
+        if self.is_first:
+            self.is_first = None if bytes(view[: len(_MAGIC)]) == _MAGIC else False
+            if self.is_first is None:
+                return True
         size = len(view)
         job.received += size
         start = 0

@@ -250,6 +250,12 @@ def failed():
     return found and found.partition(" ")[2]
 
 
+def staged_file(installation, path):
+    """A StagedFile for `path`, empty; the folders that it needs are made."""
+    installation.make_folders(path)
+    return otalink.staging.StagedFile(path, f"{installation._root}{path}.ota-new")
+
+
 def update(release):
     """What a download does: stages what differs, and commits."""
     installation = Installation(BUFFER)
@@ -267,7 +273,7 @@ def update(release):
     installation.record("app", release.version, files)
     for path, digest, size in files:
         if path in wanted:
-            staged = installation.stage(path)
+            staged = staged_file(installation, path)
             staged.write(release.files[path])
             run(installation.verify(path, staged.finish(size, digest)))
     ready.check("/")

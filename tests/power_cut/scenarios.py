@@ -17,6 +17,7 @@ from board import (
     exists,
     failed,
     rollback,
+    staged_file,
     update,
     update_by_file,
 )
@@ -246,7 +247,7 @@ class Resumed(Scenario):
         installation.record("app", self.ghost.version, files)
         for path, _, _ in files:
             if path != "main.py":
-                staged = installation.stage(path)
+                staged = staged_file(installation, path)
                 staged.write(self.ghost.files[path][: 300 if path == "lib/a.py" else None])
                 staged.close()
 
@@ -314,7 +315,7 @@ class GuardRollback(Rollback, Guard):
         third = Release(3, third)
         begin("/", (file[0] for file in third.listing))
         installation.record("app", third.version, third.listing)
-        staged = installation.stage("otaguard.py")
+        staged = staged_file(installation, "otaguard.py")
         staged.write(third.files["otaguard.py"])
         staged.close()
 

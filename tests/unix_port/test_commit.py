@@ -40,7 +40,7 @@ def stage(release):
     begin("/", (file[0] for file in release.listing))
     installation.record("app", release.version, release.listing)
     for path, digest, size in release.listing:
-        staged = installation.stage(path)
+        staged = boards.staged_file(installation, path)
         staged.write(release.files[path])
         boards.run(installation.verify(path, staged.finish(size, digest)))
 

@@ -23,6 +23,10 @@ from otalink.space import check_space
 from otalink.staging import StagedFile
 from restarting import restart, settle
 
+def staged_file(flash, path):
+    flash.make_folders(path)
+    return StagedFile(path, f"{flash._root}{path}.ota-new")
+
 BLOCK = 4096
 
 class Job:
@@ -111,7 +115,7 @@ async def stage(flash, version, files, check=True):
         for path in paths:
             if await flash.digest(path) == sha(files[path]):
                 continue
-            staged = flash.stage(path)
+            staged = staged_file(flash, path)
             try:
                 view = memoryview(files[path])
                 for start in range(0, len(view), 1000):
@@ -327,7 +331,7 @@ def test_a_flash_that_gives_back_something_else_is_caught(flash):
         flash = Installation(bytearray(1024), "/flash")
         begin("/flash/", ["app.py"])
         flash.record("app", (1, 0, 0, 0), [("app.py", "0" * 64, 0)])
-        staged = flash.stage("app.py")
+        staged = staged_file(flash, "app.py")
         staged.write(b"A" * 20000)
         digest = staged.finish(20000, sha(b"A" * 20000))
         for i in range(len(ram.data)):
@@ -462,12 +466,12 @@ def test_a_file_that_is_abandoned_is_removed_with_its_folders(flash):
         mount(38)
         flash = Installation(bytearray(1024), "/flash", ["deep/er/x.py"])
         begin("/flash/", ["deep/er/x.py"])
-        staged = flash.stage("deep/er/x.py")
+        staged = staged_file(flash, "deep/er/x.py")
         staged.write(b"half")
         staged.close()
         flash.tidy()
         print(tree())
-        staged = flash.stage("deep/er/x.py")
+        staged = staged_file(flash, "deep/er/x.py")
         staged.write(b"short")
         said(staged.finish, 6, None)
         flash.tidy()

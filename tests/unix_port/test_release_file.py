@@ -390,8 +390,7 @@ def test_a_server_that_ignores_rest_is_found_out_and_read_from_the_start(board, 
         session.say("226 done")
 
     with ScriptedServer({path.name: data}, RETR=retr) as server:
-        lines = install(board, server)
-    assert any("does the server ignore REST" in line for line in lines)
+        install(board, server)
     assert board.files() == content(2)
 
 
