@@ -202,7 +202,6 @@ class _Unpacker:
         self._found = None
         self._before += stored
         self._job.at += 1
-        self._job.say(f"{path}: {size} bytes")
         return True
 
     # What is in it

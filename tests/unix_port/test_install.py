@@ -364,7 +364,7 @@ def test_a_flash_that_fails_is_one_error_whatever_is_done(flash):
         said(put_in)
         said(discard, Job())
         said(flash.record, "app", (1, 0, 0, 0), [])
-        said(flash.stage, "x/y.py")
+        said(staged_file, flash, "x/y.py")
         """
     )
     assert len(lines) == 4
