@@ -65,8 +65,8 @@ async def _fetch_folder(job):
 
 async def _download(job, look, download):
     error = None
+    most = job.done
     while True:
-        received = job.received
         try:
             if error is not None:
                 await run("ftp_session ftp_login.begin", job)
@@ -75,7 +75,9 @@ async def _download(job, look, download):
             return await run(download, job)
         except (TransferError, ReleaseError) as failure:
             error = failure
-        await run("retry.wait", job, error, job.received > received, look)
+        # What came twice is no progress: a server may cut off every transfer at the same byte.
+        await run("retry.wait", job, error, job.done > most, look)
+        most = max(most, job.done)
 
 
 def report(job, size):

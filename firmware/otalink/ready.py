@@ -40,7 +40,7 @@ def _check_boot(path):
     try:
         source = _read(path)
         compile(source, "boot.py", "exec")
-    except (SyntaxError, UnicodeError):
+    except (SyntaxError, UnicodeError, RuntimeError):
         raise ReleaseError("boot.py: it does not compile")
     if not calls_guard(source):
         raise ReleaseError("boot.py: it does not begin by calling the boot guard, as otalink's own does")

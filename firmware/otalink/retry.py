@@ -13,7 +13,7 @@ _RETRY_DELAY_MAX = const(60)
 async def wait(job, error, progressed, look):
     """Waits for the next try, or raises an error when there is to be none.
 
-    `error` is what ended the last one, `progressed` says whether anything came of the file; `look` is the phase that
+    `error` is what ended the last one, `progressed` says whether anything new came; `look` is the phase that
     raises FolderChangedError when the release is not what it was at first.
     """
     if isinstance(error, FolderChangedError):

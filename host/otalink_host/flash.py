@@ -184,6 +184,8 @@ def _about_keys(keys: dict[str, str]) -> str:
 
 def _compile_otalink(folder: Path, board: Board) -> int:
     """Compiles otalink's modules for `board` into `folder`; gives their number."""
+    if folder.exists():
+        raise UserError("the application holds lib/otalink, which flash puts on the board itself: remove it")
     _choose_cross_compiler(board)
     folder.mkdir(parents=True)
     sources = sorted(Path(otalink.__file__).parent.glob("*.py"))

@@ -194,3 +194,15 @@ def test_a_copy_is_shown_on_a_terminal_and_by_lines_elsewhere(
         time.sleep(0.3)
     assert len(said) == 3
     assert "copying 2 of 4: /[bold].mpy" in capsys.readouterr().out
+
+
+def test_an_application_that_brings_otalink_is_refused_in_one_line(
+    flash: Callable[..., tuple[int, str, str]], release: Callable[..., Path]
+) -> None:
+    extra = release("1.0.0.1", "one") / "lib" / "otalink"
+    extra.mkdir(parents=True)
+    (extra / "own.py").write_text("")
+    status, _, complaint = flash("--unsigned")
+    assert status == 1
+    assert "the application holds lib/otalink, which flash puts on the board itself: remove it" in complaint
+    assert "Traceback" not in complaint

@@ -379,6 +379,24 @@ def test_a_compressed_file_goes_on_at_a_chunk(board, publish):
     assert received < 0.7 * stored
 
 
+@pytest.mark.parametrize(("lacks", "cut"), [(("REST",), 50_000), ((), 3_000)])
+def test_a_server_that_always_cuts_at_the_same_byte_is_given_up(board, publish, lacks, cut):
+    # In the first case nothing new comes behind that byte, in the second never a whole chunk.
+    text = b"".join(b"%d %d\n" % (n, n * n % 1000) for n in range(60_000))
+    path = publish(2, {"app.py": b"VERSION = 2\n", "big.txt": text})
+
+    def before(command, argument):
+        if command == "EPSV" and server.count("RETR"):
+            server.cut_off([cut])
+
+    with Server(publish.folder, lacks=lacks, before=before) as server:
+        lines = board.run(server, attempts=3, retry_delay=0)
+    assert lines[-1] == "False"
+    assert "given up until the next check" in lines[-2]
+    assert server.fetched() == [path.name] * server.count("RETR")
+    assert server.count("RETR") < 20
+
+
 def test_a_server_that_ignores_rest_is_found_out_and_read_from_the_start(board, publish, tmp_path):
     path = publish(2, content(2))
     data = path.read_bytes()
