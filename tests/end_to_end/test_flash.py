@@ -197,9 +197,9 @@ def test_a_copy_is_shown_on_a_terminal_and_by_lines_elsewhere(
 
 
 def test_an_application_that_brings_otalink_is_refused_in_one_line(
-    flash: Callable[..., tuple[int, str, str]], release: Callable[..., Path]
+    flash: Callable[..., tuple[int, str, str]], tmp_path: Path
 ) -> None:
-    extra = release("1.0.0.1", "one") / "lib" / "otalink"
+    extra = tmp_path / "release-1.0.0.1-one" / "lib" / "otalink"
     extra.mkdir(parents=True)
     (extra / "own.py").write_text("")
     status, _, complaint = flash("--unsigned")
