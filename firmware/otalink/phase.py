@@ -40,13 +40,21 @@ async def run(name, *arguments):
     """`call` for a coroutine or a function, from a coroutine: what is forgotten is sure to be out of memory then."""
     there = _loaded()
     given = None
+    is_over = False
     try:
         given = _find(name)(*arguments)
-        return await given if hasattr(given, "send") else given
+        given = await given if hasattr(given, "send") else given
+        is_over = True
+        return given
+    except Exception:
+        is_over = True
+        raise
     finally:
         given = None  # a coroutine keeps its module
         _forget(there)
-        await asyncio.create_task(_collect())
+        # Not where it was cancelled, or where somebody pressed Ctrl-C: that is to end here and now.
+        if is_over:
+            await asyncio.create_task(_collect())
 
 
 async def _collect():
