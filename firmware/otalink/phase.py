@@ -29,16 +29,16 @@ def call(name, *arguments):
     Modules may stand before it, as in "release prepare.finish": they are imported first. One at a time, modules take
     less than when one import leads to the next, since the collector has its turn in between.
     """
-    there = _loaded()
+    there = loaded()
     try:
         return _find(name)(*arguments)
     finally:
-        _forget(there)
+        forget(there)
 
 
 async def run(name, *arguments):
     """`call` for a coroutine or a function, from a coroutine: what is forgotten is sure to be out of memory then."""
-    there = _loaded()
+    there = loaded()
     given = None
     is_over = False
     try:
@@ -51,7 +51,7 @@ async def run(name, *arguments):
         raise
     finally:
         given = None  # a coroutine keeps its module
-        _forget(there)
+        forget(there)
         # Not where it was cancelled, or where somebody pressed Ctrl-C: that is to end here and now.
         if is_over:
             await asyncio.create_task(_collect())
@@ -62,20 +62,6 @@ async def _collect():
     # all that earlier calls have left on the stack for pointers, and so keeps whole modules.
     await asyncio.sleep_ms(0)
     gc.collect()
-
-
-def learn(names):
-    """Imports these modules and forgets them: the names in them stay, as names always do, and lie side by side.
-
-    Learnt in the course of an update they would lie scattered among what is in memory only for a while, and the table
-    of them, which MicroPython doubles in one piece, might find no place.
-    """
-    for name in names.split(" "):
-        there = _loaded()
-        try:
-            __import__("otalink." + name)
-        finally:
-            _forget(there)
 
 
 def start(coroutine):
@@ -101,17 +87,18 @@ def _find(name):
     return getattr(found, function)
 
 
-def _loaded():
-    # The names of what may be forgotten.
+def loaded():
+    """The names of the modules that are there and may be forgotten."""
     names = [name for name in sys.modules if name[:8] == "otalink." and name[8:] not in _STAY]
     if _STREAMS in sys.modules:
         names.append(_STREAMS)
     return names
 
 
-def _forget(there):
+def forget(there):
+    """Forgets all of them but those named in the list `there`."""
     # Also what an import without enough memory left half done, which MicroPython would take for whole the next time.
-    for name in _loaded():
+    for name in loaded():
         if name not in there:
             del sys.modules[name]
             package, _, part = name.partition(".")

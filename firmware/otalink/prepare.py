@@ -18,7 +18,7 @@ def installed(job):
 
 
 async def compare(job):
-    """Compares the release with the flash, once its staging has begun. Gives those files that have to be fetched.
+    """Compares the release with the flash, once its staging has begun. `job.wanted` are the files to be fetched.
 
     They get two more elements each: the SHA-256 of what the flash has, where nothing but the fetched file can tell
     whether it is equal, else None; and the size of that, or None. What is staged already is put into the empty
@@ -37,7 +37,7 @@ async def compare(job):
         elif not await flash.take_staged(path, digest):
             file[4:] = here if digest is None else None, size_here
             wanted.append(file)
-    return wanted
+    job.wanted = wanted
 
 
 def record(job):

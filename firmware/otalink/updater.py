@@ -14,16 +14,9 @@ from micropython import const
 
 from otalink import phase
 from otalink.errors import FolderChangedError, OtaError, ReleaseError
-from otalink.phase import call, learn, run
+from otalink.phase import call, run
 
 _MESSAGES_MAX = const(20)
-# Bytes of the buffer that all data goes through. With less heap free than that, memory counts more than speed.
-_BUFFER = const(4096)
-_SMALL_BUFFER = const(1024)
-_SMALL_HEAP = const(98304)
-_SMALLEST_HEAP = const(53248)
-# What an update by a release file imports, and a plain one has not.
-_LEARNT = "unpack listing offer header admit differ ready commit trial apply check fetch retry ftp_errors"
 # How often a download starts over because the folder changed under it, before it waits for the next check.
 _STARTS_MAX = const(3)
 # asyncio counts in milliseconds that wrap around.
@@ -71,33 +64,15 @@ class Updater:
         self._ask = ask
         self._message = message
         self._busy = False
-        self._fault = None
         self._job = job = _Job()
         job.root, job.say, job.link, job.release, job.staged = root, self._say, [], None, None
         job.began = ticks_ms()
         if watchdog is not None:
             phase.feed = watchdog.feed
         job.is_ready = job.started = job.checked = False
-        if isinstance(config, str):
-            try:
-                config = call("config.load", config)
-            except ValueError as error:
-                config = None
-                self._fault = f"{error}; no updates until then"
-                self._say(self._fault)
-        elif isinstance(config, dict):
-            config = call("config.configure", config)
-        self.config = config
-        if config is not None:
-            # First of all, while the heap is in one piece.
-            gc.collect()
-            free = gc.mem_free()
-            job.buffer = bytearray(config.buffer or (_BUFFER if free > _SMALL_HEAP else _SMALL_BUFFER))
-            if config.keys and free > _SMALLEST_HEAP:
-                learn(_LEARNT)
-            job.config = config
-            if config.unknown:
-                self._say("settings that this otalink does not know: {}".format(", ".join(config.unknown)))
+        self.config, self._fault = call("setup.set_up", job, config)
+        if self._fault is not None:
+            self._say(self._fault)
 
     async def run(self):
         """Checks at the configured interval, for ever, and installs what the policy wants. Raises nothing.

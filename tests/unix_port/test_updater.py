@@ -644,7 +644,7 @@ def test_streams_that_the_application_uses_stay(board, folder):
 
 
 @pytest.mark.parametrize(
-    ("taken", "configured", "size"), [(False, {}, 4096), (True, {}, 1024), (True, {"buffer": 2048}, 2048)]
+    ("taken", "configured", "size"), [(False, {}, 4096), (True, {}, 512), (True, {"buffer": 2048}, 2048)]
 )
 def test_the_buffer_is_small_where_the_heap_is(board, folder, taken, configured, size):
     with Server(folder) as server:
