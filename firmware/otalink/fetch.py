@@ -1,4 +1,6 @@
-"""The download of a release, phase by phase; `fetch_file.py` and `fetch_folder.py` have the phases."""
+"""The download of a release, phase by phase: compare, log in, stream, look again, verify and record."""
+
+import io
 
 from otalink.errors import InstallError, ReleaseError, TransferError
 from otalink.phase import run
@@ -19,7 +21,7 @@ async def fetch(job):
     job.percent = -1
     try:
         await run("files ready.check_board", job.root + "/")
-        await run("fetch_file.fetch" if job.release.files is None else "fetch_folder.fetch", job)
+        await (_fetch_file(job) if job.release.files is None else _fetch_folder(job))
     except (ReleaseError, InstallError):
         await run("files begin.discard", job)
         raise
@@ -34,8 +36,34 @@ async def fetch(job):
     job.say(f"downloaded {job.received} bytes: {job.differ} of {job.count} files differ")
 
 
-async def attempts(job, look, download):
-    """Awaits the phase `download` until it comes through. `look` raises FolderChangedError when the release changed."""
+async def _fetch_file(job):
+    # A compressed chunk has its place here, taken before the heap is in small pieces.
+    job.source = io.BytesIO(4096)
+    await run("files install differ.compare", job)
+    await run("files differ.check_space", job)
+    if job.differ:
+        await run("ftp_session ftp_login.begin", job)
+        await _download(job, "ftp_session header.refuse_change", "ftp_session staging files unpack.download")
+    await run("files install differ.verify", job)
+
+
+async def _fetch_folder(job):
+    await run("files begin.begin_release", job)
+    await run("files install prepare.compare", job)
+    await run("space.check", job)
+    await run("files install prepare.record", job)
+    await run("ftp_session ftp_login.begin", job)
+    if any(file[3] is None for file in job.wanted):
+        await run("ftp_session ftp_listing listing.ask_sizes", job)
+        await run("space.check", job)
+    job.total = sum(file[3] or file[5] or 0 for file in job.wanted)
+    await _download(job, "ftp_session ftp_listing fingerprint.refuse_change", "ftp_session staging download.download")
+    await run("ftp_session ftp_listing fingerprint.refuse_change", job, False)
+    await run("files install prepare.finish", job)
+    job.differ, job.count = len(job.staged), len(job.release.files)
+
+
+async def _download(job, look, download):
     error = None
     most = job.done
     while True:

@@ -10,49 +10,41 @@ def check(root):
     """Raises InstallError as `check_board` does, or when the board has no space for the guard's copy; ReleaseError for
     a staged `boot.py` that would not start the guard. `root` ends in a slash."""
     check_board(root)
-    if kind_of(root, "boot.py" + NEW_SUFFIX) is not None:
-        _check_boot(root + "boot.py" + NEW_SUFFIX)
     replaced = [path for path in GUARD if kind_of(root, path + NEW_SUFFIX) is not None]
+    if "boot.py" in replaced:
+        try:
+            with open(root + "boot.py" + NEW_SUFFIX) as file:
+                source = file.read()
+            compile(source, "boot.py", "exec")
+        except (SyntaxError, UnicodeError, RuntimeError):
+            raise ReleaseError("boot.py: it does not compile")
+        if not calls_guard(source):
+            raise ReleaseError("boot.py: it does not begin by calling the boot guard, as otalink's own does")
     if replaced:
         _check_space(root, replaced)
 
 
 def check_board(root):
     """Raises InstallError when the board has no boot guard, one that is too old, or a FAT file system."""
-    _refuse_fat(root)
+    # Only FAT finds a name in other letters.
+    if kind_of(root, STATE_FOLDER.upper()) is not None:
+        raise InstallError("the flash is FAT, where a power cut breaks an update: format it as littlefs")
+    known = None
     try:
-        known = _guard_format(root) if calls_guard(_read(root + "boot.py")) else None
+        with open(root + "boot.py") as file:
+            starts = calls_guard(file.read())
+        # The guard is compiled at boot only: what it can do is said in a line of its own.
+        with open(root + "otaswap.py") as file:
+            for line in file:
+                if line.startswith("FORMAT = ") and starts:
+                    known = int(line[9:])
+                    break
     except (OSError, ValueError):
-        known = None
+        pass
     if known is None:
         raise InstallError("/boot.py does not start the boot guard: run `otalink flash` once over the cable")
     if known < PLAN_FORMAT:
         raise InstallError("the boot guard is too old for this otalink: run `otalink flash` over the cable")
-
-
-def _refuse_fat(root):
-    # Only FAT finds a name in other letters.
-    if kind_of(root, STATE_FOLDER.upper()) is not None:
-        raise InstallError("the flash is FAT, where a power cut breaks an update: format it as littlefs")
-
-
-def _check_boot(path):
-    try:
-        source = _read(path)
-        compile(source, "boot.py", "exec")
-    except (SyntaxError, UnicodeError, RuntimeError):
-        raise ReleaseError("boot.py: it does not compile")
-    if not calls_guard(source):
-        raise ReleaseError("boot.py: it does not begin by calling the boot guard, as otalink's own does")
-
-
-def _guard_format(root):
-    # It is compiled at boot only: what it can do is said in a line of its own.
-    with open(root + "otaswap.py") as file:
-        for line in file:
-            if line.startswith("FORMAT = "):
-                return int(line[9:])
-    return None
 
 
 def _check_space(root, replaced):
@@ -67,8 +59,3 @@ def _check_space(root, replaced):
         forget(root)
         if needed > space_of(root)[1]:
             raise InstallError("the flash is too full for the boot guard's copy: remove files")
-
-
-def _read(path):
-    with open(path) as file:
-        return file.read()

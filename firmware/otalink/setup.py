@@ -11,8 +11,10 @@ _BUFFER = const(4096)
 _SMALL_BUFFER = const(512)
 _SMALL_HEAP = const(98304)
 _SMALLEST_HEAP = const(53248)
-# What an update by a release file imports, and a plain one has not.
-_LEARNT = "unpack listing offer header admit differ ready commit trial apply check fetch_file retry ftp_errors"
+# What an update imports: any, one by a release file, one from a plain folder.
+_LEARNT = "listing offer begin ready commit trial apply check fetch retry ftp_errors"
+_LEARNT_FILE = "unpack header admit differ"
+_LEARNT_FOLDER = "folder download prepare record space"
 
 
 def set_up(job, config):
@@ -32,8 +34,8 @@ def set_up(job, config):
     gc.collect()
     free = gc.mem_free()
     job.buffer = bytearray(config.buffer or (_BUFFER if free > _SMALL_HEAP else _SMALL_BUFFER))
-    if config.keys and free > _SMALLEST_HEAP:
-        _learn(_LEARNT)
+    if free > _SMALLEST_HEAP:
+        _learn(_LEARNT + " " + (_LEARNT_FILE if config.keys else _LEARNT_FOLDER))
     if config.unknown:
         job.say("settings that this otalink does not know: {}".format(", ".join(config.unknown)))
     return config, None
