@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))  # for scripted_server
+sys.path.insert(0, str(Path(__file__).parent))  # for what the tests here share
 
 # What every script has: a client, a sink, and `attempt`, which prints how a call ended on one line.
 PRELUDE = """
@@ -73,3 +73,11 @@ def run_client(on_board):
         return on_board(PRELUDE.format(options=options, body=body), heap=heap).lines
 
     return run
+
+
+@pytest.fixture
+def board(on_board):
+    """A board that updates itself from a server; its flash is a folder."""
+    from updater_support import Board
+
+    return Board(on_board)

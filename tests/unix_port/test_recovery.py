@@ -1,7 +1,7 @@
 """The updater alone, where the application does not start any more: it joins the network of the settings by itself."""
 
 import pytest
-from updater_support import Board, Server, publish
+from updater_support import Server, publish
 
 # A radio is what no machine of the tests has.
 NETWORK = """
@@ -37,11 +37,6 @@ async def attempt_join(wifi):
 await attempt_join(settings["wifi"])
 await attempt_join(settings["wifi"])
 """
-
-
-@pytest.fixture
-def board(on_board):
-    return Board(on_board)
 
 
 @pytest.fixture

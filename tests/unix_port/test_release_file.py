@@ -11,7 +11,7 @@ import zlib
 
 import pytest
 from scripted_server import ScriptedServer
-from updater_support import Board, Server, digest, write
+from updater_support import Server, digest, write
 
 from otalink_host import keys
 from otalink_host.build import build
@@ -49,11 +49,6 @@ def signer(key_folder):
 @pytest.fixture
 def known(key_folder):
     return keys.for_boards([keys.load_public(key_folder, "first")])
-
-
-@pytest.fixture
-def board(on_board):
-    return Board(on_board)
 
 
 @pytest.fixture

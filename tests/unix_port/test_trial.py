@@ -1,7 +1,7 @@
 """A release on trial, as docs/update.md promises it: who confirms it, and what is not done meanwhile."""
 
 import pytest
-from updater_support import Board, Server, publish
+from updater_support import Server, publish
 
 from otalink.record import format_header
 
@@ -21,11 +21,6 @@ RUN = """
     except asyncio.CancelledError:
         pass
 """
-
-
-@pytest.fixture
-def board(on_board):
-    return Board(on_board)
 
 
 @pytest.fixture

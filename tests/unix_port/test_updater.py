@@ -4,7 +4,7 @@ import os
 import re
 
 import pytest
-from updater_support import GUARD, Board, Server, digest, publish, sums, write
+from updater_support import GUARD, Server, digest, publish, sums, write
 
 ONE = {"app_1.0.0.1.py": b"VERSION = 1\n", "lib/font.bin": bytes(range(256)) * 40, "display.py": b"print('one')\n"}
 TWO = {"app_1.0.0.2.py": b"VERSION = 2\n", "lib/font.bin": bytes(range(256)) * 40, "net.py": b"NET = 2\n"}
@@ -15,11 +15,6 @@ FLAT_TWO = {"app_1.0.0.2.py": b"VERSION = 2\n", "font.bin": bytes(range(256)) * 
 def on_flash(files):
     """What a release's files are on the board: the versioned one without its version."""
     return {re.sub(r"^(app)_[0-9.]+\.", r"\1.", path): data for path, data in files.items()}
-
-
-@pytest.fixture
-def board(on_board):
-    return Board(on_board)
 
 
 @pytest.fixture

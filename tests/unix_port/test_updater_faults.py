@@ -5,14 +5,9 @@ import threading
 
 import pytest
 from test_updater import FLAT, ONE, TWO, make_big, on_flash
-from updater_support import Board, Server, digest, publish, sums, wait_for, write
+from updater_support import Server, digest, publish, sums, wait_for, write
 
 OLD = {"app.py": b"old", "display.py": b"old", "lib/font.bin": b"old"}
-
-
-@pytest.fixture
-def board(on_board):
-    return Board(on_board)
 
 
 @pytest.fixture
