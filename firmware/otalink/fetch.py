@@ -29,7 +29,8 @@ async def fetch(job):
         if job.wanted is not None:
             await run("files install prepare.tidy", job)
         raise
-    job.source = None
+    finally:
+        job.source = None
     if job.percent < 100:
         job.progress(job.total, job.total)
     job.is_ready = True
@@ -37,7 +38,7 @@ async def fetch(job):
 
 
 async def _fetch_file(job):
-    # A compressed chunk has its place here, taken before the heap is in small pieces.
+    # A chunk (chunks.CHUNK bytes) has its place here, taken before the heap is in small pieces.
     job.source = io.BytesIO(4096)
     await run("files install differ.compare", job)
     await run("files differ.check_space", job)

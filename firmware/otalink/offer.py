@@ -43,7 +43,11 @@ def decide(config, installed, listing):
     if installed == version:
         messages.append(f"{label} is the latest version")
     elif not is_wanted(config.policy, installed, version):
-        messages.append(f"the server offers {label}, older than {here} here")
+        line = f"the server offers {label}, older than {here} here"
+        if config.keys:
+            # Whoever puts it there may want a fault back that was mended since.
+            raise ReleaseError(line)
+        messages.append(line)
     else:
         messages.append(f"{label} is offered, {here} is here")
         return release, messages

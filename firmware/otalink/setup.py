@@ -10,7 +10,9 @@ from otalink.phase import call, forget, loaded
 _BUFFER = const(4096)
 _SMALL_BUFFER = const(512)
 _SMALL_HEAP = const(98304)
-_SMALLEST_HEAP = const(53248)
+# With less than the one, names must not take more than they do; with more than the other, they always find a place.
+_LEARN_MIN = const(53248)
+_LEARN_MAX = const(196608)
 # What an update imports: any, one by a release file, one from a plain folder.
 _LEARNT = "listing offer begin ready commit trial apply check fetch retry ftp_errors"
 _LEARNT_FILE = "unpack header admit differ"
@@ -34,7 +36,7 @@ def set_up(job, config):
     gc.collect()
     free = gc.mem_free()
     job.buffer = bytearray(config.buffer or (_BUFFER if free > _SMALL_HEAP else _SMALL_BUFFER))
-    if free > _SMALLEST_HEAP:
+    if _LEARN_MIN < free < _LEARN_MAX:
         _learn(_LEARNT + " " + (_LEARNT_FILE if config.keys else _LEARNT_FOLDER))
     if config.unknown:
         job.say("settings that this otalink does not know: {}".format(", ".join(config.unknown)))

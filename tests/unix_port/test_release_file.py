@@ -316,6 +316,8 @@ def test_an_older_release_is_left_alone_under_newer_and_taken_under_differs(boar
         publish(4, content(4), signer)
         lines = board.run(server, keys=known)
         assert lines[-2:] == ["the server offers app 1.0.0.4, older than 1.0.0.5 here", "False"]
+        lines = board.run(server, "await attempt(make().check())", keys=known)
+        assert lines[-1] == "ReleaseError the server offers app 1.0.0.4, older than 1.0.0.5 here"
         install(board, server, keys=known, policy="differs")
     assert board.files() == content(4)
 
