@@ -11,6 +11,7 @@ from otalink.flash import on_flash
 from otalink.journal import check_idle, release_of
 from otalink.layout import GUARD, INCOMING, INSTALLED, NEW_SUFFIX, PLAN, PLAN_FORMAT, STATE_FOLDER
 from otalink.plan import REMOVE, hidden_by, steps
+from otalink.version import format_version, parse_version
 
 
 def commit(root, deadline, say):
@@ -36,6 +37,8 @@ def commit(root, deadline, say):
 def _plan(root, deadline, say):
     # Yields the plan's lines.
     name, _, version = release_of(root, "incoming").partition(" ")
+    # In the one form that a release which failed is known by.
+    version = format_version(parse_version(version))
     yield f"otalink-plan {PLAN_FORMAT}\nname {name}\nversion {version}\n"
     yield f"deadline {deadline}\n{_action(root, INSTALLED)} {INSTALLED}\n"
     # Sources that stand beside compiled files, until it is known whether they stay.

@@ -14,7 +14,7 @@ import board as boards
 from board import _Job, BUFFER, Board, Release, confirm, failed, rollback, tree
 from scenarios import put
 from otalink.errors import *
-import otalink.release
+import otalink.release, otalink.version
 from otalink import journal, ready
 from otalink.begin import begin, discard
 from otalink.commit import commit
@@ -109,6 +109,24 @@ print(names())
         "'.otalink/log', 'a.py', 'a.py.ota-new', 'boot.py', 'gone.py', 'lib/new.py.ota-new', 'otaguard.py', "
         "'otaguard.py.ota-new', 'otaswap.py']",
     ]
+
+
+def test_a_version_that_is_written_short_is_known_by_all_of_its_fields(board):
+    lines = board(
+        """
+stage(FIRST)
+with open("/.otalink/incoming", "rb") as file:
+    header = file.read()
+short = header.replace(b"version 1.0.0.0", b"version 1")
+short = short.replace(b"otalink 1 %d" % len(header), b"otalink 1 %d" % len(short))
+with open("/.otalink/incoming", "wb") as file:
+    file.write(short)
+put_in()
+print(open("/.otalink/committed").read())
+"""
+    )
+    assert lines[:3] == ["otalink-plan 1", "name app", "version 1.0.0.0"]
+    assert lines[-2:] == ["end", ""]
 
 
 def test_the_boot_files_are_never_deleted(board):
