@@ -45,7 +45,7 @@ def recorded(root, path, whole=False):
                 key, digest, size, stored, encoding, name = (line[:-1].decode().split(" ", 5) + [""] * 5)[:6]
                 if key == "file":
                     # The worst that a damaged one could do.
-                    if "/../" in f"/{name}/" or name.startswith(("/", STATE_FOLDER)):
+                    if "/../" in f"/{name}/" or f"{name}/".startswith(("/", STATE_FOLDER + "/")):
                         raise ValueError
                     yield name, digest, int(size), int(stored), encoding
                 elif line[-1:] != b"\n":

@@ -1,9 +1,8 @@
 """Puts a release on the flash: stages its files beside their targets and verifies them.
 
 `begin.py` comes before it. Nothing is written in place: a file is staged as `PATH.ota-new`, closed, and read back. Once
-all are there, `commit.py`
-commits them by one rename; from there on the boot guard swaps, forward or back, when the board restarts. It knows no
-network and no policy; docs/update.md is its specification.
+all are there, `commit.py` commits them by one rename; from there on the boot guard swaps, forward or back, when the
+board restarts. It knows no network and no policy; docs/update.md is its specification.
 """
 
 import asyncio

@@ -13,6 +13,7 @@ import pytest
 from scripted_server import ScriptedServer
 from updater_support import Server, digest, write
 
+from otalink.record import format_header
 from otalink_host import keys
 from otalink_host.build import build
 
@@ -155,6 +156,16 @@ def test_a_long_gap_is_jumped_over_and_a_short_one_is_read(board, publish):
     # f00; far away f20 with f25 close to it; far from there g.
     assert len(rests) == 3
     assert rests[0] >= _length(path)
+
+
+def test_names_that_resemble_otalinks_own_are_ordinary(board, publish):
+    files = {"app.py": b"VERSION = 2\n", ".otalinked/x": b"x", ".otalink.txt": b"y", "a..b/c": b"z"}
+    # `release build` leaves hidden files out.
+    header = format_header("app", (1, 0, 0, 2), [(path, digest(data), len(data)) for path, data in files.items()])
+    write(publish.folder, {"app_1.0.0.2.ota": b"".join(header) + b"".join(data for _, data in sorted(files.items()))})
+    with Server(publish.folder) as server:
+        install(board, server)
+    assert board.files() == files
 
 
 def test_files_that_are_gone_are_removed_and_folders_with_them(board, publish):
