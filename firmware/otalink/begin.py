@@ -20,7 +20,7 @@ def begin(root, paths):
     or when the flash fails.
     """
     check_idle(root)
-    _retrieve_incoming(root)
+    _retrieve(root)
     folders = []
     for step, found in steps(recorded(root, INCOMING), ((path,) for path in paths)):
         path = found[0]
@@ -44,7 +44,7 @@ def discard(job):
     root = job.root + "/"
     if state(root) in BUSY:
         return
-    _retrieve_incoming(root)
+    _retrieve(root)
     for file in recorded(root, INCOMING):
         remove_staged(root, file[0])
     remove(root, PLAN)
@@ -52,7 +52,7 @@ def discard(job):
     remove(root, INCOMING)
 
 
-def _retrieve_incoming(root):
+def _retrieve(root):
     # A commit that was cut short has given the record its new name already.
     staged = INSTALLED + NEW_SUFFIX
     if kind_of(root, staged) is not None and kind_of(root, INCOMING) is None:

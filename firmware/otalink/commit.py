@@ -46,7 +46,7 @@ def _plan(root, deadline, say):
     for step, found in steps(recorded(root, INSTALLED), recorded(root, INCOMING, True)):
         path = found[0]
         while sources and sources[0] < path:
-            _say_hidden(say, sources.pop(0))
+            _say(say, sources.pop(0))
         if path in GUARD:
             continue
         if step == REMOVE:
@@ -61,14 +61,14 @@ def _plan(root, deadline, say):
         if kind_of(root, path + NEW_SUFFIX) is not None:
             yield f"{_action(root, path)} {path}\n"
     for source in sources:
-        _say_hidden(say, source)
+        _say(say, source)
     for path in GUARD:
         if kind_of(root, path + NEW_SUFFIX) is not None:
             yield f"copy {path}\n"
     yield "end\n"
 
 
-def _say_hidden(say, source):
+def _say(say, source):
     say(f"{source} hides {source[:-2]}mpy: MicroPython imports the source; remove it")
 
 

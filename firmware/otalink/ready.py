@@ -21,7 +21,7 @@ def check(root):
         if not calls_guard(source):
             raise ReleaseError("boot.py: it does not begin by calling the boot guard, as otalink's own does")
     if replaced:
-        _check_space(root, replaced)
+        _check(root, replaced)
 
 
 def check_board(root):
@@ -47,7 +47,7 @@ def check_board(root):
         raise InstallError("the boot guard is too old for this otalink: run `otalink flash` over the cable")
 
 
-def _check_space(root, replaced):
+def _check(root, replaced):
     # The guard keeps copies of these.
     from otalink.space import space_of
 

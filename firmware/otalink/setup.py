@@ -13,10 +13,6 @@ _SMALL_HEAP = const(98304)
 # With less than the one, names must not take more than they do; with more than the other, they always find a place.
 _LEARN_MIN = const(53248)
 _LEARN_MAX = const(196608)
-# What an update imports: any, one by a release file, one from a plain folder.
-_LEARNT = "listing offer begin ready commit trial apply check fetch retry ftp_errors"
-_LEARNT_FILE = "unpack header admit differ"
-_LEARNT_FOLDER = "folder download prepare record space"
 
 
 def set_up(job, config):
@@ -37,7 +33,9 @@ def set_up(job, config):
     free = gc.mem_free()
     job.buffer = bytearray(config.buffer or (_BUFFER if free > _SMALL_HEAP else _SMALL_BUFFER))
     if _LEARN_MIN < free < _LEARN_MAX:
-        _learn(_LEARNT + " " + (_LEARNT_FILE if config.keys else _LEARNT_FOLDER))
+        # What any update imports, and one by a release file or from a plain folder.
+        _learn("listing offer begin ready commit trial apply check fetch retry ftp_errors")
+        _learn("unpack header admit differ" if config.keys else "folder download prepare record space")
     if config.unknown:
         job.say("settings that this otalink does not know: {}".format(", ".join(config.unknown)))
     return config, None
