@@ -42,6 +42,17 @@ def platform(found: str = sys.platform) -> str:
     return "unix" if found in ("linux", "darwin") else found
 
 
+def unique_id():
+    """What its chip is called, as hexadecimal digits; None where it has no name."""
+    try:
+        from machine import unique_id
+    except ImportError:
+        return None
+    from binascii import hexlify
+
+    return hexlify(unique_id()).decode()
+
+
 def bytecode():
     """The version of the .mpy files that this board loads, as (major, minor); None when it loads none."""
     found = getattr(sys.implementation, "_mpy", None)

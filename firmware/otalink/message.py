@@ -26,7 +26,10 @@ def format_message(kind: str, **fields: object) -> str:
 
 def parse_message(text: str) -> "tuple[str, dict[str, object]]":
     """The message `text` as (kind, fields). Raises ValueError when it is none."""
-    fields = json.loads(text)
+    try:
+        fields = json.loads(text)
+    except (RuntimeError, MemoryError):
+        raise ValueError("a message of otalink's is not as deep as that")
     kind = fields.pop("otalink", None) if isinstance(fields, dict) else None
     if not isinstance(kind, str):
         raise ValueError("no message of otalink's")
