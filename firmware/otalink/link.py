@@ -15,7 +15,6 @@ docs/link.md is the contract with the host. Rules that are kept here:
 
 import asyncio
 import random
-import sys
 from collections import deque
 from time import ticks_add, ticks_diff, ticks_ms
 

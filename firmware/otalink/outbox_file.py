@@ -28,6 +28,7 @@ from otalink.outbox import make_sequence
 
 _NEW = "-new"
 _FORMAT = b"otalink-outbox 1 "
+_BEGIN = const(26)  # bytes of it and the CRC
 # Above so many bytes a file whose texts are all acknowledged is begun anew.
 _TIDY = const(4096)
 # Bytes of the first line, at most.
@@ -119,7 +120,7 @@ class OutboxFile:
                         return json.loads(content)
                     if identity <= self.acknowledged:
                         self._safe = self._cursor
-        except OSError:
+        except (OSError, ValueError):
             pass
         self.damage = f"{self._path} is damaged: {self.last - self.sent} texts that were kept are lost"
         self.acknowledged = self.sent = self.last
@@ -150,10 +151,11 @@ class OutboxFile:
             self._recorded = self.acknowledged
 
     def _load(self, file):
-        # A line longer than the whole file may be is none of ours.
-        line = file.readline(self._size)
+        begin = file.read(_BEGIN)
+        # Anything else may have lines that no memory can take.
+        line = begin + file.readline() if begin[9:] == _FORMAT else b""
         head = _unseal(line)
-        words = head[len(_FORMAT) :].split() if head is not None and head.startswith(_FORMAT) else ()
+        words = () if head is None else head[len(_FORMAT) :].split()
         if len(words) != 2:
             self.damage = f"{self._path} is no outbox: it is begun anew"
             return
@@ -164,7 +166,7 @@ class OutboxFile:
             self._length += len(line)
             if is_first:
                 self._safe = self._cursor = self._length
-            line = file.readline(self._size)
+            line = file.readline()
             rest = _unseal(line)
             if rest is None:
                 break
@@ -178,7 +180,7 @@ class OutboxFile:
         self.last = max(self.last, self.acknowledged)
         self._is_torn = bool(line)
         while line:
-            line = file.readline(self._size)
+            line = file.readline()
             if _unseal(line) is not None:
                 # No power cut does that. Their ids may be known to the host: they must not be used again.
                 self.damage = f"{self._path} is damaged: texts that were kept are lost"
