@@ -1,4 +1,4 @@
-"""otalink on the board: updates from an FTP server.
+"""otalink on the board: updates from an FTP server, and a link to a host.
 
 Names are loaded when they are used: a board that needs one part does not pay for the others.
 """
@@ -8,7 +8,7 @@ __version__ = "0.1.0"
 
 def __getattr__(name: str) -> object:
     # MicroPython asks here before it looks for the submodule that `from otalink import ftp` means.
-    home = "updater" if name == "Updater" else "errors" if name.endswith("Error") else name
+    home = name.lower() if name in ("Updater", "Link") else "errors" if name.endswith("Error") else name
     try:
         module = __import__("otalink." + home, None, None, (name,))
     except ImportError:

@@ -31,6 +31,8 @@ _TEXTS = {
     "policy": "newer",
     "restart": "reset",
 }
+# What has rules of its own, below or elsewhere: link_setup.py; `board` is this board's name on the link.
+_OTHERS = ("keys", "wifi", "link", "board")
 _INTEGERS = ("port", "trial_deadline", "buffer", "attempts")
 
 
@@ -48,9 +50,7 @@ def configure(values: object) -> Config:
     config = Config()
     if not isinstance(values, dict):
         raise ValueError('the settings must be a JSON object, as in {"name": "thermostat"}')
-    config.unknown = sorted(
-        key for key in values if key not in _NUMBERS and key not in _TEXTS and key not in ("keys", "wifi")
-    )
+    config.unknown = sorted(key for key in values if key not in _NUMBERS and key not in _TEXTS and key not in _OTHERS)
     for key, (default, smallest, largest) in _NUMBERS.items():
         value = values.get(key, default)
         kind = (int,) if key in _INTEGERS else (int, float)

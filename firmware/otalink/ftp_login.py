@@ -1,8 +1,7 @@
 """How an FTP session begins: the name looked up, the connection, the login. Loaded for it alone; see phase.py."""
 
-import socket
-
-from otalink.ftp_session import FtpSession, connect_socket
+from otalink.connect import connect_socket, resolve
+from otalink.ftp_session import FtpSession
 
 
 async def begin(job):
@@ -43,7 +42,12 @@ async def log_in(session):
 
 async def _open_session(session):
     # Until the login has come through, no address counts as the right one.
-    addresses, session._addresses = session._addresses or _resolve(session), None
+    addresses, session._addresses = session._addresses, None
+    if not addresses:
+        try:
+            addresses = resolve(session._host, session._port)
+        except OSError as error:
+            raise session._failure("unknown", error)
     failure = None
     for address in addresses:
         session._arm(2 * session._timeout_ms)
@@ -56,23 +60,3 @@ async def _open_session(session):
         session._arm(session._timeout_ms)
         return
     raise session._failure("broken", failure)
-
-
-def _resolve(session):
-    # Blocks: MicroPython has no other name look-up.
-    try:
-        found = socket.getaddrinfo(session._host, session._port, 0, socket.SOCK_STREAM)
-    except OSError as error:
-        raise session._failure("unknown", error)
-    addresses = []
-    for entry in found:
-        # A tuple on boards, a packed sockaddr on the Unix port.
-        address = entry[-1]
-        if isinstance(address, tuple):
-            address = address[0]
-        else:
-            family, packed = socket.sockaddr(address)[:2]
-            address = socket.inet_ntop(family, packed)
-        if address not in addresses:
-            addresses.append(address)
-    return addresses

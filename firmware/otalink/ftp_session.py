@@ -13,24 +13,20 @@ Rules that it keeps:
 - Moving data allocates nothing: one buffer of the caller's, filled in place and handed to a callable. A socket is read
   by itself first, and through asyncio's stream when it has to be waited for, which allocates.
 
-`connect_socket` makes every socket, and `_take` alone takes up a control connection's: that is where TLS takes hold in
+`connect.py` makes every socket, and `_take` alone takes up a control connection's: that is where TLS takes hold in
 mid-stream.
 """
 
 import asyncio
-import errno
-import select
-import socket
 from time import ticks_add, ticks_diff, ticks_ms
 
 from micropython import const
 
+from otalink.connect import connect_socket
 from otalink.errors import FtpError, OtaError, ProtocolError, TransferError
 from otalink.ftp_reply import ReplyParser, check_argument, parse_epsv, parse_pasv
 from otalink.phase import call, run, start
 
-# How often a connection that is being made is looked at.
-_CONNECT_MS = const(5)
 # How long the watch task sleeps at the most: how late it can notice a deadline.
 _WATCH_MS = const(100)
 # How long the reply to a transfer that was cut short on purpose is waited for.
@@ -408,33 +404,3 @@ class FtpSession:
         if got < skip:
             raise self._failure("replaced", path, got, offset)
         return got - skip
-
-
-async def connect_socket(address, port, timeout_ms):
-    """A connected, non-blocking TCP socket. Raises OSError when it cannot be had in time."""
-    family, kind, protocol, _, target = socket.getaddrinfo(address, port, 0, socket.SOCK_STREAM)[0]
-    deadline = ticks_add(ticks_ms(), timeout_ms)
-    sock = socket.socket(family, kind, protocol)
-    try:
-        sock.setblocking(False)
-        try:
-            sock.connect(target)
-        except OSError as error:
-            if error.errno != errno.EINPROGRESS:
-                raise
-        poller = select.poll()
-        poller.register(sock, select.POLLOUT)
-        while True:
-            events = poller.poll(0)
-            if events:
-                break
-            if ticks_diff(deadline, ticks_ms()) < 0:
-                raise OSError(errno.ETIMEDOUT)
-            await asyncio.sleep_ms(_CONNECT_MS)
-        if events[0][1] & (select.POLLERR | select.POLLHUP):
-            sock.read(1)  # raises the error that the connection ended in
-            raise OSError(errno.ECONNREFUSED)
-        return sock
-    except BaseException:
-        sock.close()
-        raise

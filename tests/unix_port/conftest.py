@@ -81,3 +81,16 @@ def board(on_board):
     from updater_support import Board
 
     return Board(on_board)
+
+
+@pytest.fixture
+def run_link(on_board):
+    """Runs the body of `async def main()` on MicroPython; `start()` in it makes a Link to `host` that runs. Gives the
+    lines that it printed. Fails when a task or a socket is left."""
+    from link_support import script
+
+    def run(host, body, *, heap="512k", timeout=30):
+        address = host if isinstance(host, tuple) else host.address
+        return on_board(script(address, body), heap=heap, timeout=timeout).lines
+
+    return run
