@@ -121,6 +121,9 @@ class Tap(Protocol):
     def sent(self, connection: Any, text: str) -> None:
         """A frame was taken to be sent."""
 
+    def delivered(self, text: str) -> None:
+        """A text that came within one of otalink's messages is handed out."""
+
     def fault(self, connection: Any, result: int, data: bytes) -> None:
         """Something that is no good frame came."""
 

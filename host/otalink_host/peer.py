@@ -558,7 +558,10 @@ class Peer:
 
     def _hand_out(self, client: Client, data: str) -> Handled:
         if not is_message(data):
-            return self._handler.text(client, data)
+            handled = self._handler.text(client, data)
+            if self._links.tap is not None:
+                self._links.tap.delivered(data)
+            return handled
         try:
             kind, fields = parse_message(data)
             report = _report(fields) if kind == "report" else None

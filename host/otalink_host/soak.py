@@ -1,8 +1,8 @@
 """Note 70's acceptance test: N frames each way at an interval, and the counts compared at the end. It prints nothing.
 
-Each frame says which one it is, so that one that is missing, comes twice or out of order is told from the others. Who is
-at the other end sends as many of the same kind (another `otalink peer --soak`), or sends back what it gets, or answers
-each frame with one of its own, of which only the number can be compared.
+Each frame says which one it is, so that one that is missing, comes twice or out of order is told from the others. Who
+is at the other end sends as many of the same kind (another `otalink peer --soak`), or sends back what it gets, or
+answers each frame with one of its own, of which only the number can be compared.
 """
 
 import asyncio
@@ -132,7 +132,7 @@ class Soak:
 
     @property
     def good(self) -> int:
-        """The frames that came as they should: of those with a number each one once, or those without where none has."""
+        """The frames that came: of those with a number each one once; or, where none has, those without."""
         return self.numbered or self.others
 
     @property
