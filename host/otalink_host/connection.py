@@ -36,8 +36,8 @@ class LinkOptions:
     `profile` is "utf-16-le" (note 70) or "utf-8". `strict` refuses to send "@" and ";", which note 70's own receiver
     cannot take; `short_crc` also takes frames whose CRC lacks its leading zeros, as its sender writes them.
     `receive_limit` is the buffer of a client, and so bounds a frame. A frame of which nothing comes any more for
-    `receive_timeout` is given up. At most `send_frames` frames of `send_limit` bytes together wait for a client; one
-    that takes nothing of them for `send_timeout` is disconnected. So is one that sends nothing for `idle_timeout`.
+    `receive_timeout` is given up. Once `send_frames` frames or `send_limit` bytes wait for a client, no more are taken
+    for it; one that takes nothing for `send_timeout` is disconnected. So is one that sends nothing for `idle_timeout`.
     Raises ValueError for what cannot be.
     """
 
@@ -248,6 +248,12 @@ class Connection(asyncio.BufferedProtocol):
         """The bytes that wait to be sent."""
         return self._queued + (0 if self._transport is None else self._transport.get_write_buffer_size())
 
+    @property
+    def has_room(self) -> bool:
+        """False while so much waits that `send` would take nothing."""
+        options = self.links.options
+        return len(self._queue) < options.send_frames and self._queued < options.send_limit
+
     def send(self, data: "str | bytes") -> bool:
         """Sends a frame, without waiting. False when it does not: too much waits already, or it is closed.
 
@@ -257,19 +263,27 @@ class Connection(asyncio.BufferedProtocol):
 
     def send_frame(self, frame: bytes, data: "str | bytes") -> bool:
         """Sends `frame`, which is that of `data`, as `send` does: what is for many is made into a frame once."""
-        options = self.links.options
         if self._transport is None or self.is_closing:
             return False
-        if self._queue and (len(self._queue) >= options.send_frames or self._queued + len(frame) > options.send_limit):
+        if not self.has_room:
             self.counters.unsent += 1
             return False
         self._queue.append(frame)
         self._queued += len(frame)
         if self.links.tap is not None:
-            self.links.tap.sent(self, data if isinstance(data, str) else data.decode(options.profile, "replace"))
+            self.links.tap.sent(
+                self, data if isinstance(data, str) else data.decode(self.links.options.profile, "replace")
+            )
         if not self._is_reading:
             self._flush()
         return True
+
+    async def send_patiently(self, data: "str | bytes") -> bool:
+        """Sends a frame, as soon as there is room for it. False when the connection is closed before."""
+        frame = self.links.encode(data)
+        while not self.is_closing and not self.has_room:
+            await self.drain()
+        return self.send_frame(frame, data)
 
     async def drain(self) -> None:
         """Waits until all that was sent has left the queue, so that there is room; or until it is closed."""

@@ -57,6 +57,8 @@ HANDSHAKE_TIMEOUT = 10.0
 # How often the database learns who was heard, in seconds.
 SEEN_INTERVAL = 5.0
 
+_HELLO = '{"otalink":"hello"'
+
 Handled = Awaitable[None] | None
 
 
@@ -66,7 +68,10 @@ class AskError(UserError):
 
 @dataclass(frozen=True)
 class Hello:
-    """What a board says that it is (docs/link.md). None is what it did not say."""
+    """What a board says that it is (docs/link.md). None is what it did not say.
+
+    `failed` is the release that it went back from, and `reason` why, where its `state` is "reverted".
+    """
 
     board: str
     challenge: str
@@ -75,6 +80,15 @@ class Hello:
     state: str | None = None
     platform: str | None = None
     otalink: str | None = None
+    failed: str | None = None
+    reason: str | None = None
+
+    @property
+    def condition(self) -> str | None:
+        """Its state in a few words."""
+        if self.failed is None:
+            return self.state
+        return f"{self.state} from {self.failed}{f': {self.reason}' if self.reason else ''}"
 
 
 @dataclass(frozen=True)
@@ -455,6 +469,9 @@ class Peer:
     def _message(self, client: Client, text: str) -> None:
         try:
             kind, fields = parse_message(text)
+            if text.startswith(_HELLO) and kind != "hello":
+                # It has a field of the name that says the kind, and JSON's last one counts.
+                kind, fields["otalink"] = "hello", kind
             if kind == "ping":
                 client.send(self._pong)
             elif kind == "keep":
@@ -554,6 +571,8 @@ class Peer:
         else:
             logger.error("%s: the program failed at what it sent", client, exc_info=error)
         client._has_failed = True
+        # Those before it were handled.
+        self.settled(client)
         client.close("what it sent could not be handled: it has to send it again")
 
     def _hand_out(self, client: Client, data: str) -> Handled:
@@ -647,7 +666,7 @@ class Peer:
                     hello.board,
                     application=hello.application,
                     version=hello.version,
-                    state=hello.state,
+                    state=hello.condition,
                     platform=hello.platform,
                     otalink=hello.otalink,
                     address=client.address,
@@ -721,7 +740,7 @@ def _hello(fields: dict[str, object]) -> Hello:
         raise ValueError("board")
     if not isinstance(challenge, str) or not re.fullmatch("[0-9a-fA-F]{32}", challenge):
         raise ValueError("challenge")
-    known = [_text(fields, key) for key in ("name", "version", "state", "platform", "otalink")]
+    known = [_text(fields, key) for key in ("name", "version", "state", "platform", "otalink", "failed", "reason")]
     return Hello(board, challenge, *known)
 
 

@@ -103,17 +103,26 @@ class _View(Handler):
         reply = text if self._manner.echo else self._manner.answer
         if reply is not None:
             try:
+                if not client.has_room:
+                    # It does not take what it asks for: it is read from again when it has.
+                    return self._answer_later(client, reply)
                 client.send(reply)
             except ValueError as error:
                 self._screen.traffic(f"{client} is not answered: {error}")
         return None
+
+    async def _answer_later(self, client: Client, reply: str) -> None:
+        try:
+            await client.send_patiently(reply)
+        except ValueError as error:
+            self._screen.traffic(f"{client} is not answered: {error}")
 
     def identified(self, client: Client) -> Handled:
         hello = client.hello
         if hello is not None:
             proven = "verified" if client.is_verified else "not verified"
             runs = " ".join(part for part in (hello.application, hello.version) if part) or "nothing installed"
-            state = f", {hello.state}" if hello.state else ""
+            state = f", {hello.condition}" if hello.condition else ""
             self._screen.event(f"{client.address} is {hello.board} ({proven}): {runs}{state}")
         return None
 
@@ -253,9 +262,7 @@ async def talk(stop: asyncio.Event, target: Target, manner: Manner, wait: float 
     async def send(line: str) -> None:
         nonlocal heard
         try:
-            while not client.send(line) and client.closed is None:
-                await client.drain()
-                await asyncio.sleep(0)
+            await client.connection.send_patiently(line)
         except ValueError as error:
             failure.append(str(error))
             stop.set()

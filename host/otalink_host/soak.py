@@ -112,13 +112,8 @@ class Soak:
             wait = due - time.monotonic()
             if wait > 0 or number % 16 == 0:
                 await asyncio.sleep(max(wait, 0))
-            while self.closed is None and not connection.send(self.text(number)):
-                # The other end is slower: it is waited for.
-                await connection.drain()
-                await asyncio.sleep(0)
-                if connection.is_closing:
-                    break
-            if self.closed is not None or connection.is_closing:
+            # Where the other end is slower, it is waited for.
+            if self.closed is not None or not await connection.send_patiently(self.text(number)):
                 break
             self.sent += 1
         self._heard = time.monotonic()
