@@ -42,7 +42,7 @@ def load_passwords(settings: Settings) -> dict[str, str]:
         raise UserError("the settings name no file with passwords")
     try:
         with path.open("rb") as file:
-            _check_mode(path, os.fstat(file.fileno()).st_mode)
+            check_mode(path, os.fstat(file.fileno()).st_mode)
             document = tomllib.loads(file.read().decode())
     except FileNotFoundError:
         raise UserError(
@@ -101,7 +101,8 @@ def _password(path: Path, table: dict[str, object], name: str) -> str:
     return password
 
 
-def _check_mode(path: Path, mode: int) -> None:
+def check_mode(path: Path, mode: int) -> None:
+    """Raises UserError when a file of this `mode` is for others' eyes too: `path` holds secrets."""
     # Windows has no such bits: there the folder's permissions count.
     if os.name == "posix" and mode & (stat.S_IRWXG | stat.S_IRWXO):
         raise UserError(f"{path} can be read by others: chmod 600 {path}")

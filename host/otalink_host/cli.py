@@ -26,7 +26,7 @@ from rich.table import Table
 from otalink import __version__
 from otalink.errors import OtaError
 from otalink.version import format_version
-from otalink_host import accounts, repository, server
+from otalink_host import accounts, peer_cli, repository, server
 from otalink_host.errors import UserError
 from otalink_host.settings import CONFIG_NAME, Settings, account_of, check_address, folder_of, load_settings
 
@@ -509,6 +509,10 @@ def _bytecode(text: str) -> tuple[int, int]:
     if not (major.isdecimal() and minor.isdecimal() and len(text) < 8):
         raise typer.BadParameter(f"{text}: give it as in 6.3", param_hint="--bytecode")
     return int(major), int(minor)
+
+
+app.command(help=peer_cli.PEER_HELP, epilog=peer_cli.PEER_EXAMPLE)(peer_cli.peer)
+app.command(epilog="Example: otalink fleet fleet.db")(peer_cli.fleet)
 
 
 @app.command(epilog="Example: otalink flash /dev/ttyUSB0 my-application --name thermostat --version 1.0.0.1")

@@ -1,0 +1,62 @@
+"""The secrets that boards share with their host: a file of mode 0600, its form and its checks. It prints nothing.
+
+The file is TOML, one section: `[board]`, and below it a line NAME = "SECRET" for each board. A secret is in no message.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+from otalink_host.accounts import check_mode
+from otalink_host.errors import UserError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+# Of 22 characters as `otalink init` makes passwords there is no guessing; below this there soon is.
+SECRET_MIN = 8
+SECRET_MAX = 128
+NAME_MAX = 64
+
+
+def load_board_secrets(path: Path) -> dict[str, str]:
+    """The secret of each board in the file `path`. Raises UserError when it is wrong, or others can read it."""
+    try:
+        with path.open("rb") as file:
+            check_mode(path, os.fstat(file.fileno()).st_mode)
+            document = tomllib.loads(file.read().decode())
+    except FileNotFoundError:
+        raise UserError(
+            f'there is no {path}: make it, readable by you alone, with the lines [board] and NAME = "SECRET"'
+        ) from None
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror})") from None
+    except (UnicodeError, tomllib.TOMLDecodeError):
+        # The parser's own message may quote the line, and the line may be a secret.
+        raise UserError(f'{path}: this is not TOML: each line under [board] reads NAME = "SECRET"') from None
+    table = document.get("board")
+    if not isinstance(table, dict) or len(document) != 1:
+        raise UserError(f"{path}: it must hold one section, [board], and nothing else")
+    return {check_board_name(path, name): _secret(path, name, secret) for name, secret in table.items()}
+
+
+def is_board_name(name: object) -> bool:
+    """True when `name` is one that a board may have: text of one line."""
+    return isinstance(name, str) and 1 <= len(name) <= NAME_MAX and name.isprintable()
+
+
+def check_board_name(path: Path, name: str) -> str:
+    """`name`, when a board may have it. Raises UserError."""
+    if not is_board_name(name):
+        raise UserError(f"{path}: a board's name must be 1 to {NAME_MAX} printable characters")
+    return name
+
+
+def _secret(path: Path, name: str, secret: object) -> str:
+    if not isinstance(secret, str) or not SECRET_MIN <= len(secret) <= SECRET_MAX or not secret.isprintable():
+        raise UserError(
+            f"{path}: the secret of {name} must be text of {SECRET_MIN} to {SECRET_MAX} printable characters"
+        )
+    return secret

@@ -1,0 +1,812 @@
+"""The peer: the server that boards, and a vendor's devices, exchange frames with. For programs, and for `otalink peer`.
+
+It prints nothing and reads no settings; what there is to say of it goes to the logger `otalink.peer`. It keeps these
+rules: no client holds up another; nothing that a client sends ends the peer, or lets it hold more than its limits; what
+a board says of itself counts for as much as it has proven (docs/link.md), and no secret is ever shown or logged.
+"""
+
+import asyncio
+import errno
+import inspect
+import logging
+import os
+import re
+import secrets as random_secrets
+import socket
+import ssl as tls
+import time
+from collections import OrderedDict, deque
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any
+
+from otalink.message import format_message, is_message, parse_message
+from otalink.secret import is_proven, prove_ask
+from otalink_host.board_secrets import is_board_name
+from otalink_host.connection import (
+    PORT,
+    RESULTS,
+    Connection,
+    Counters,
+    LinkOptions,
+    Links,
+    Tap,
+    printable,
+    send_to_all,
+)
+from otalink_host.errors import UserError
+from otalink_host.fleet import Fleet
+
+logger = logging.getLogger("otalink.peer")
+
+# Note 70's.
+CLIENTS = 30
+BACKLOG = 1024
+# Frames that wait for a handler to come to them; beyond that their sender has to.
+INBOX_MAX = 64
+# Numberings of boards that are remembered without a database.
+SEQUENCES_MAX = 10_000
+# Of clients that are gone, so many are remembered.
+PAST_MAX = 1_000
+# Reports that wait until their sender has proven who it is, for at most so many seconds.
+HELD_MAX = 64
+VERIFY_TIMEOUT = 10.0
+ASK_TIMEOUT = 30.0
+HANDSHAKE_TIMEOUT = 10.0
+# How often the database learns who was heard, in seconds.
+SEEN_INTERVAL = 5.0
+
+_HELLO = '{"otalink":"hello"'
+
+Handled = Awaitable[None] | None
+
+
+class AskError(UserError):
+    """A board could not be asked, or did not answer."""
+
+
+@dataclass(frozen=True)
+class Hello:
+    """What a board says that it is (docs/link.md). None is what it did not say.
+
+    `failed` is the release that it went back from, and `reason` why, where its `state` is "reverted".
+    """
+
+    board: str
+    challenge: str
+    application: str | None = None
+    version: str | None = None
+    state: str | None = None
+    platform: str | None = None
+    otalink: str | None = None
+    failed: str | None = None
+    reason: str | None = None
+
+    @property
+    def condition(self) -> str | None:
+        """Its state in a few words."""
+        if self.failed is None:
+            return self.state
+        return f"{self.state} from {self.failed}{f': {self.reason}' if self.reason else ''}"
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a board reports of an update (docs/link.md). `verified` tells whether it has proven to be that board."""
+
+    event: str
+    version: str | None = None
+    percent: float | None = None
+    reason: str | None = None
+    verified: bool = False
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a board answered: whether it does what it was asked for, and if not, why."""
+
+    done: bool
+    text: str
+
+
+@dataclass
+class Past:
+    """What is left of clients that are gone: by board, or by IP address."""
+
+    name: str
+    connections: int = 0
+    last_seen: float = 0
+    reason: str = ""
+    counters: Counters = field(default_factory=Counters)
+
+
+class Client(Connection):
+    """A client of the peer. `send` sends to it; see Connection.
+
+    `hello` is what it says of itself, None when it said nothing. `is_verified` is True when it has proven it,
+    `is_admitted` when it is taken for that board: verified, or in a peer that has no secrets at all.
+    `data` is the application's own.
+    """
+
+    def __init__(self, links: Links, is_undecided: bool) -> None:
+        super().__init__(links)
+        self.hello: Hello | None = None
+        self.is_verified = False
+        self.is_admitted = False
+        # Messages that look like otalink's own and are not.
+        self.odd = 0
+        self.data: Any = None
+        # Who it is may still be proven.
+        self._is_undecided = is_undecided
+        self._challenge: str | None = None
+        self._held: list[Call] = []
+        self._held_since = 0.0
+        self._task: asyncio.Task[None] | None = None
+        self._inbox: deque[Call] = deque()
+        self._acks: dict[str, int] = {}
+        self._has_failed = False
+        self._asked = 0
+        self._answers: dict[int, asyncio.Future[Answer]] = {}
+        self._seen = 0.0
+
+    @property
+    def board(self) -> str | None:
+        """The board that it is taken for."""
+        return self.hello.board if self.hello is not None and self.is_admitted else None
+
+    def __str__(self) -> str:
+        return f"{self.board} at {self.address}" if self.board else self.address
+
+
+Call = tuple[Callable[..., Handled], tuple[Any, ...]]
+
+
+class Handler:
+    """What a program does with what comes. Override what you need, with `def` or with `async def`.
+
+    What a client sends is handed over in its order: while an `async def` is at it, that client's next waits, and no
+    other's. An exception is logged, and the connection goes on; but a message that was sent with keep=True is then not
+    acknowledged: the connection is closed, so that the board sends it again.
+    """
+
+    def connected(self, client: Client) -> Handled:
+        """A client has connected."""
+
+    def text(self, client: Client, text: str) -> Handled:
+        """A client sent a text, which its link has brought once."""
+
+    def identified(self, client: Client) -> Handled:
+        """It said who it is: `client.hello`; and whether that is proven: `client.is_verified`."""
+
+    def report(self, client: Client, report: Report) -> Handled:
+        """A board reports an update's progress or outcome."""
+
+    def fault(self, client: Client, result: int, data: bytes) -> Handled:
+        """Something came that is no good frame; `data` is the beginning of it, as far as it is known."""
+
+    def disconnected(self, client: Client, reason: str) -> Handled:
+        """A client has gone."""
+
+    def refused(self, address: str) -> None:
+        """Somebody was sent away, as there are as many clients as may be."""
+
+
+class Peer:
+    """The server. `async with Peer(handler) as peer:` listens; leaving the block closes every connection.
+
+    `clients` is how many there may be at once, `address` where it listens ("0.0.0.0": everywhere), `port` 0 a free one.
+    `secrets` has each board's secret: with it, only boards that have proven who they are come into the fleet. `fleet`
+    keeps what boards say, and what was delivered, beyond the end of the process. `tap` is told of each frame.
+    Raises UserError when it cannot listen there.
+    """
+
+    def __init__(
+        self,
+        handler: Handler,
+        *,
+        address: str = "0.0.0.0",
+        port: int = PORT,
+        clients: int = CLIENTS,
+        options: LinkOptions | None = None,
+        ssl: tls.SSLContext | None = None,
+        secrets: Mapping[str, str] | None = None,
+        fleet: Fleet | None = None,
+        tap: Tap | None = None,
+        verify_timeout: float = VERIFY_TIMEOUT,
+    ) -> None:
+        self.address = address
+        self.port = port
+        self.limit = clients
+        self.secrets = secrets
+        # Connections that were sent away, and messages that were delivered once and came again.
+        self.refused = 0
+        self.repeated = 0
+        self._handler = handler
+        self._ssl = ssl
+        self._fleet = fleet
+        self._verify_timeout = verify_timeout
+        self._links = Links(self, options or LinkOptions(), tap)
+        self._server: asyncio.Server | None = None
+        self._boards: dict[str, Client] = {}
+        self._holding: set[Client] = set()
+        self._sequences: OrderedDict[str, int] = OrderedDict()
+        # Numberings of which a message is being handled, and what tells when it is done.
+        self._busy: dict[str, asyncio.Future[None]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._gone = Counters()
+        self._past: OrderedDict[str, Past] = OrderedDict()
+        self._complained = ""
+        self._refused_said = 0.0
+        self._noted = 0.0
+        self._pong = format_message("pong")
+
+    async def start(self) -> None:
+        """Listens. Raises UserError when it cannot."""
+        _raise_descriptor_limit(self.limit)
+        listener = _listen(self.address, self.port)
+        self.address, self.port = listener.getsockname()[:2]
+        loop = asyncio.get_running_loop()
+        handshake = HANDSHAKE_TIMEOUT if self._ssl is not None else None
+        self._server = await loop.create_server(
+            self._client, sock=listener, ssl=self._ssl, backlog=BACKLOG, ssl_handshake_timeout=handshake
+        )
+        self._links.start()
+
+    async def close(self, wait: float = 1.0) -> None:
+        """Listens no more, and closes the connections; what waits may still be sent, for `wait` seconds."""
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+        await self._links.close(wait)
+        # One turn, so that each has begun: what never began could not be cancelled in good order.
+        await asyncio.sleep(0)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._fleet is not None:
+            self._note(self._fleet.commit)
+
+    async def __aenter__(self) -> "Peer":
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def serve_forever(self) -> None:
+        """Waits until it is cancelled."""
+        await asyncio.get_running_loop().create_future()
+
+    # --- who is there
+
+    @property
+    def clients(self) -> list[Client]:
+        """The clients, the longest connected first."""
+        return sorted(
+            (client for client in self._links.open if isinstance(client, Client)), key=lambda client: client.connected
+        )
+
+    @property
+    def past(self) -> list[Past]:
+        """What is left of the clients that went last."""
+        return list(self._past.values())
+
+    def counters(self) -> Counters:
+        """What went over all connections, those that are closed included."""
+        total = Counters()
+        total.add(self._gone)
+        for client in self._links.open:
+            total.add(client.counters)
+        return total
+
+    def find(self, who: str) -> list[Client]:
+        """The clients that `who` means: a board's name, "IP:PORT", or "IP" (note 70) for all that have it."""
+        if who in self._boards:
+            return [self._boards[who]]
+        return [client for client in self.clients if who in (client.address, client.host)]
+
+    # --- sending
+
+    def send(self, who: str, data: "str | bytes") -> int:
+        """Sends a frame to `who`, see `find`. How many took it: 0 when nobody of that name is there, or has room.
+
+        Raises ValueError for what no frame can carry.
+        """
+        return self.send_to(self.find(who), data)
+
+    def send_to(self, clients: Iterable[Client], data: "str | bytes") -> int:
+        """Sends a frame to some clients. How many took it."""
+        return send_to_all(clients, data, self._links)
+
+    def broadcast(self, data: "str | bytes") -> int:
+        """Sends a frame to all clients. How many took it."""
+        return send_to_all(list(self._links.open), data, self._links)
+
+    async def ask(self, board: "str | Client", what: str, *, timeout: float = ASK_TIMEOUT) -> Answer:
+        """Asks a board to "check", "report" or "restart" (docs/link.md), and waits for its answer.
+
+        Raises AskError when it is not there, has not proven who it is, or does not answer within `timeout` seconds.
+        Not to be awaited in a handler of the same client, whose answer might wait behind it.
+        """
+        client = board if isinstance(board, Client) else self._boards.get(board)
+        if client is None or client.is_closing:
+            raise AskError(f"{board} is not connected")
+        hello = client.hello
+        secret = None if hello is None or self.secrets is None else self.secrets.get(hello.board)
+        if hello is None or secret is None:
+            raise AskError(f"{client}: no secret of it is known here, and without one it does nothing that it is asked")
+        if not client.is_verified:
+            raise AskError(f"{client} has not proven who it is")
+        client._asked += 1
+        number = client._asked
+        mac = prove_ask(secret, hello.board, hello.challenge, number, what)
+        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        client._answers[number] = answer
+        try:
+            if not client.send(format_message("ask", id=number, what=what, mac=mac)):
+                raise AskError(f"{client} takes nothing at present")
+            return await asyncio.wait_for(answer, timeout)
+        except asyncio.TimeoutError:
+            raise AskError(f"{client} gave no answer in {timeout:g} s") from None
+        finally:
+            client._answers.pop(number, None)
+
+    # --- what the connections tell (connection.Owner)
+
+    def opened(self, client: Client) -> bool:
+        """For Links."""
+        if len(self._links.open) >= self.limit or self._server is None:
+            self.refused += 1
+            if time.monotonic() - self._refused_said >= 1:
+                self._refused_said = time.monotonic()
+                logger.warning("%s refused: %d clients are connected, and no more may be", client.address, self.limit)
+            self._handler.refused(client.address)
+            return False
+        self._do(client, self._handler.connected, client)
+        return True
+
+    def frame(self, client: Client, text: str) -> None:
+        """For Links."""
+        if is_message(text):
+            self._message(client, text)
+        else:
+            self._do(client, self._handler.text, client, text)
+
+    def fault(self, client: Client, result: int, data: bytes) -> None:
+        """For Links."""
+        self._do(client, self._handler.fault, client, result, data)
+
+    def settled(self, client: Client) -> None:
+        """For Links: acknowledges all that was delivered at once."""
+        if not client._acks:
+            return
+        acks, client._acks = client._acks, {}
+        if self._fleet is not None and not self._note(self._fleet.commit):
+            client.close("the fleet's database failed")
+            return
+        for sequence, number in acks.items():
+            client.send(format_message("ack", sequence=sequence, id=number))
+
+    def is_busy(self, client: Client) -> bool:
+        """For Links."""
+        return client._task is not None
+
+    def lost(self, client: Client, reason: str) -> None:
+        """For Links."""
+        self._remember(client, reason)
+        self._holding.discard(client)
+        name = client.board
+        if name is not None and self._boards.get(name) is client:
+            del self._boards[name]
+            self._note_seen([client])
+        for answer in client._answers.values():
+            if not answer.done():
+                answer.set_exception(AskError(f"{client} went away before it answered"))
+        self._do(client, self._handler.disconnected, client, reason)
+
+    def ticked(self) -> None:
+        """For Links."""
+        now = time.monotonic()
+        for client in list(self._holding):
+            if now - client._held_since >= self._verify_timeout:
+                self._decide(client)
+        if self._fleet is not None and now - self._noted >= SEEN_INTERVAL:
+            self._noted = now
+            self._note_seen(self._boards.values())
+
+    def _client(self) -> Client:
+        return Client(self._links, self.secrets is not None)
+
+    # --- handing over, in each client's order
+
+    def _do(self, client: Client, function: Callable[..., Handled], *arguments: Any) -> None:
+        if client._task is not None:
+            client._inbox.append((function, arguments))
+            if len(client._inbox) >= INBOX_MAX:
+                client.pause()
+            return
+        handled = self._call(client, function, arguments)
+        if handled is not None:
+            client._task = task = asyncio.get_running_loop().create_task(self._go_on(client, handled))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    def _call(
+        self, client: Client, function: Callable[..., Handled], arguments: tuple[Any, ...]
+    ) -> Awaitable[None] | None:
+        try:
+            handled = function(*arguments)
+        except Exception:
+            logger.exception("%s: the program failed at what it sent", client)
+            return None
+        return handled if handled is not None and inspect.isawaitable(handled) else None
+
+    async def _go_on(self, client: Client, handled: Awaitable[None]) -> None:
+        try:
+            following: Awaitable[None] | None = handled
+            while following is not None:
+                try:
+                    await following
+                except Exception:
+                    logger.exception("%s: the program failed at what it sent", client)
+                following = None
+                while client._inbox and following is None:
+                    function, arguments = client._inbox.popleft()
+                    following = self._call(client, function, arguments)
+                self.settled(client)
+                if len(client._inbox) < INBOX_MAX // 2:
+                    client.resume()
+        finally:
+            client._task = None
+        if client.is_ended:
+            client.close()
+
+    # --- otalink's own messages
+
+    def _message(self, client: Client, text: str) -> None:
+        try:
+            kind, fields = parse_message(text)
+            if text.startswith(_HELLO) and kind != "hello":
+                # It has a field of the name that says the kind, and JSON's last one counts.
+                kind, fields["otalink"] = "hello", kind
+            if kind == "ping":
+                client.send(self._pong)
+            elif kind == "keep":
+                self._take_keep(client, fields)
+            elif kind == "report":
+                self._hold_or_do(client, self._report, (client, _report(fields)))
+            elif kind == "hello":
+                self._hello(client, _hello(fields))
+            elif kind == "proof":
+                self._proof(client, fields.get("mac"))
+            elif kind == "answer":
+                self._answer(client, fields)
+        except (ValueError, RecursionError):
+            client.odd += 1
+            if client.odd == 1:
+                logger.warning("%s sent a message that is none of otalink's: %s", client, printable(text))
+
+    def _take_keep(self, client: Client, fields: dict[str, object]) -> None:
+        sequence, number, data = fields.get("sequence"), fields.get("id"), fields.get("data")
+        if not isinstance(sequence, str) or not re.fullmatch("[0-9a-fA-F]{16}", sequence):
+            raise ValueError("sequence")
+        if type(number) is not int or not 1 <= number < 1 << 63:
+            raise ValueError("id")
+        if not isinstance(data, str):
+            raise ValueError("data")
+        arguments = (client, sequence.lower(), number, _whole(data))
+        if client._held or is_message(data):
+            self._hold_or_do(client, self._keep, arguments)
+        else:
+            self._do(client, self._keep, *arguments)
+
+    def _hold_or_do(self, client: Client, function: Callable[..., Handled], arguments: tuple[Any, ...]) -> None:
+        """What a board says of itself waits until it has proven who it is, so that a report at once is not in vain."""
+        if not client._is_undecided:
+            self._do(client, function, *arguments)
+            return
+        if not client._held:
+            client._held_since = time.monotonic()
+            self._holding.add(client)
+        client._held.append((function, arguments))
+        if len(client._held) >= HELD_MAX:
+            self._decide(client)
+
+    def _decide(self, client: Client) -> None:
+        """It has proven who it is, or does not."""
+        client._is_undecided = False
+        self._holding.discard(client)
+        held, client._held = client._held, []
+        for function, arguments in held:
+            self._do(client, function, *arguments)
+        if client._task is None:
+            self.settled(client)
+
+    def _keep(self, client: Client, sequence: str, number: int, data: str) -> Handled:
+        if client._has_failed:
+            # One before it was not handled: this one comes again, behind that one.
+            return None
+        if sequence in self._busy:
+            return self._keep_after(self._busy[sequence], client, sequence, number, data)
+        try:
+            last = self._last(sequence)
+            if number <= last:
+                self.repeated += 1
+                client._acks[sequence] = last
+                return None
+            handled = self._hand_out(client, data)
+            if handled is not None and inspect.isawaitable(handled):
+                return self._keep_later(handled, client, sequence, number)
+            self._delivered(client, sequence, number)
+        except Exception as error:
+            self._keep_failed(client, error)
+        return None
+
+    async def _keep_later(self, handled: Awaitable[None], client: Client, sequence: str, number: int) -> None:
+        done = self._busy[sequence] = asyncio.get_running_loop().create_future()
+        try:
+            await handled
+            self._delivered(client, sequence, number)
+        except Exception as error:
+            self._keep_failed(client, error)
+        finally:
+            del self._busy[sequence]
+            done.set_result(None)
+
+    async def _keep_after(
+        self, other: "asyncio.Future[None]", client: Client, sequence: str, number: int, data: str
+    ) -> None:
+        # The same numbering on a connection that broke, of which a message is still being handled.
+        await asyncio.shield(other)
+        handled = self._keep(client, sequence, number, data)
+        if handled is not None:
+            await handled
+
+    def _keep_failed(self, client: Client, error: Exception) -> None:
+        if isinstance(error, UserError):
+            self._complain(str(error))
+        else:
+            logger.error("%s: the program failed at what it sent", client, exc_info=error)
+        client._has_failed = True
+        # Those before it were handled.
+        self.settled(client)
+        client.close("what it sent could not be handled: it has to send it again")
+
+    def _hand_out(self, client: Client, data: str) -> Handled:
+        if not is_message(data):
+            handled = self._handler.text(client, data)
+            if self._links.tap is not None:
+                self._links.tap.delivered(data)
+            return handled
+        try:
+            kind, fields = parse_message(data)
+            report = _report(fields) if kind == "report" else None
+        except (ValueError, RecursionError):
+            client.odd += 1
+            return None
+        return self._report(client, report) if report is not None else None
+
+    def _last(self, sequence: str) -> int:
+        last = self._sequences.get(sequence, 0)
+        return last if self._fleet is None else max(last, self._fleet.last(sequence))
+
+    def _delivered(self, client: Client, sequence: str, number: int) -> None:
+        self._sequences[sequence] = number
+        self._sequences.move_to_end(sequence)
+        if len(self._sequences) > SEQUENCES_MAX:
+            self._sequences.popitem(last=False)
+        if self._fleet is not None:
+            self._fleet.delivered(sequence, number)
+        client._acks[sequence] = number
+
+    def _report(self, client: Client, report: Report) -> Handled:
+        report = Report(report.event, report.version, report.percent, report.reason, client.is_verified)
+        fleet, name = self._fleet, client.board
+        if fleet is not None and name is not None:
+            self._note(
+                lambda: fleet.report(
+                    name, report.event, version=report.version, percent=report.percent, reason=report.reason
+                )
+            )
+            self._note(fleet.commit)
+        return self._handler.report(client, report)
+
+    def _hello(self, client: Client, hello: Hello) -> None:
+        before = client.hello
+        is_same = before is not None and (before.board, before.challenge) == (hello.board, hello.challenge)
+        if client.board is not None and not is_same:
+            self._expel(client)
+        client.hello = hello
+        if not is_same:
+            client.is_verified = client.is_admitted = False
+        if client._challenge is None or not is_same:
+            client._challenge = random_secrets.token_hex(16)
+        client.send(format_message("welcome", challenge=client._challenge))
+        if self.secrets is None or client.is_verified:
+            self._admit(client)
+        elif hello.board not in self.secrets:
+            self._decide(client)
+            logger.warning("%s says that it is %s, of which no secret is known here", client.address, hello.board)
+        else:
+            # It is told when the proof is there.
+            client._is_undecided = True
+            return
+        self._do(client, self._handler.identified, client)
+
+    def _proof(self, client: Client, mac: object) -> None:
+        hello, challenge = client.hello, client._challenge
+        secret = None if hello is None or self.secrets is None else self.secrets.get(hello.board)
+        if hello is None or challenge is None or secret is None or client.is_verified:
+            return
+        # There is one attempt for each challenge.
+        client._challenge = None
+        client.is_verified = is_proven(mac, secret, "otalink board", hello.board, challenge, hello.challenge)
+        if client.is_verified:
+            self._admit(client)
+        else:
+            logger.warning("%s says that it is %s, and cannot prove it", client.address, hello.board)
+        self._do(client, self._handler.identified, client)
+        self._decide(client)
+
+    def _admit(self, client: Client) -> None:
+        hello, fleet = client.hello, self._fleet
+        assert hello is not None
+        client.is_admitted = True
+        client._is_undecided = False
+        other = self._boards.get(hello.board)
+        self._boards[hello.board] = client
+        if other is not None and other is not client and client.is_verified:
+            other.close("the same board has connected anew")
+        if fleet is not None:
+            self._note(
+                lambda: fleet.hello(
+                    hello.board,
+                    application=hello.application,
+                    version=hello.version,
+                    state=hello.condition,
+                    platform=hello.platform,
+                    otalink=hello.otalink,
+                    address=client.address,
+                    verified=client.is_verified,
+                )
+            )
+            self._note(fleet.commit)
+
+    def _expel(self, client: Client) -> None:
+        if client.board is not None and self._boards.get(client.board) is client:
+            del self._boards[client.board]
+        client.is_verified = client.is_admitted = False
+
+    def _answer(self, client: Client, fields: dict[str, object]) -> None:
+        number = fields.get("id")
+        answer = client._answers.get(number) if type(number) is int else None
+        if answer is not None and not answer.done():
+            answer.set_result(Answer(fields.get("done") is True, _text(fields, "text") or ""))
+
+    # --- what is remembered
+
+    def _remember(self, client: Client, reason: str) -> None:
+        self._gone.add(client.counters)
+        name = client.board or client.host
+        past = self._past.setdefault(name, Past(name))
+        self._past.move_to_end(name)
+        past.connections += 1
+        past.last_seen = max(past.last_seen, client.last_seen)
+        past.reason = reason
+        past.counters.add(client.counters)
+        if len(self._past) > PAST_MAX:
+            self._past.popitem(last=False)
+
+    def _note_seen(self, clients: Iterable[Client]) -> None:
+        fleet = self._fleet
+        if fleet is None:
+            return
+        news = [client for client in clients if client.board is not None and client.last_seen > client._seen]
+        if not news:
+            return
+        for client in news:
+            client._seen = client.last_seen
+        self._note(lambda: fleet.seen((client.board or "", client.last_seen) for client in news))
+        self._note(fleet.commit)
+
+    def _note(self, write: Callable[[], None]) -> bool:
+        """Writes to the database; a failure is said, and the peer goes on."""
+        try:
+            write()
+        except UserError as error:
+            self._complain(str(error))
+            return False
+        self._complained = ""
+        return True
+
+    def _complain(self, line: str) -> None:
+        # Once, and not again for each message while it lasts.
+        if line != self._complained:
+            self._complained = line
+            logger.error("%s", line)
+
+
+def faults_line(counters: Counters) -> str:
+    """The faults by kind, as "2 wrong CRC, 1 no frame"; empty when there are none."""
+    return ", ".join(f"{count} {kind}" for kind, count in zip(RESULTS, counters.faults, strict=True) if count)
+
+
+def _hello(fields: dict[str, object]) -> Hello:
+    board, challenge = fields.get("board"), fields.get("challenge")
+    if not isinstance(board, str) or not is_board_name(board):
+        raise ValueError("board")
+    if not isinstance(challenge, str) or not re.fullmatch("[0-9a-fA-F]{32}", challenge):
+        raise ValueError("challenge")
+    known = [_text(fields, key) for key in ("name", "version", "state", "platform", "otalink", "failed", "reason")]
+    return Hello(board, challenge, *known)
+
+
+def _report(fields: dict[str, object]) -> Report:
+    event, percent = _text(fields, "event"), fields.get("percent")
+    if not event:
+        raise ValueError("event")
+    is_percent = type(percent) in (int, float) and 0 <= percent <= 100  # type: ignore[operator]
+    return Report(
+        event,
+        _text(fields, "version"),
+        float(percent) if is_percent else None,  # type: ignore[arg-type]
+        _text(fields, "reason"),
+    )
+
+
+def _text(fields: dict[str, object], key: str) -> str | None:
+    value = fields.get(key)
+    return printable(value) if isinstance(value, str) else None
+
+
+def _whole(text: str) -> str:
+    """`text` without halves of surrogate pairs, which JSON can say and nothing can carry further."""
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
+def _listen(address: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    both = address == "::" and socket.has_dualstack_ipv6()
+    try:
+        return socket.create_server((address, port), family=family, backlog=BACKLOG, dualstack_ipv6=both)
+    except OSError as error:
+        raise UserError(_why_not(error, address, port)) from None
+
+
+def _why_not(error: OSError, address: str, port: int) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return f"port {port} is in use, by another peer perhaps: stop what listens there, or choose another with --port"
+    # Windows answers EACCES for a port that another program holds for itself alone.
+    if error.errno == errno.EACCES:
+        rights = "an administrator's rights" if os.name == "posix" and port < 1024 else "rights that you do not have"
+        return f"port {port} needs {rights}: choose one from 1024 on with --port, such as {PORT}"
+    if error.errno == errno.EADDRNOTAVAIL:
+        return f"{address} is no address of this machine: choose one that is with --address, or 0.0.0.0 for all"
+    return f"{address} port {port} cannot be listened on ({error.strerror or error})"
+
+
+def _raise_descriptor_limit(clients: int) -> None:
+    """Lets the process have as many open files as `clients` need, as far as the system lets it."""
+    try:
+        import resource  # there is none on Windows
+    except ImportError:
+        return
+    needed = clients + 64
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= needed:
+        return
+    possible = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (possible, hard))
+    except (OSError, ValueError):
+        possible = soft
+    if possible < needed:
+        logger.warning(
+            "%d clients need %d open files and this account may have %d: raise the limit (ulimit -n)",
+            clients,
+            needed,
+            possible,
+        )
