@@ -8,7 +8,7 @@ __version__ = "0.1.0"
 
 def __getattr__(name: str) -> object:
     # MicroPython asks here before it looks for the submodule that `from otalink import ftp` means.
-    home = name.lower() if name in ("Updater", "Link") else "errors" if name.endswith("Error") else name
+    home = name.lower() if name in ("Updater", "Link", "Reporter") else "errors" if name.endswith("Error") else name
     try:
         module = __import__("otalink." + home, None, None, (name,))
     except ImportError:

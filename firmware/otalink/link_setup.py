@@ -62,6 +62,33 @@ def check(host, port, options):
 
 def load(config):
     """What the object "link" of the settings holds for a Link; `config` is their path or a dict that holds them."""
+    link, where = _read(config)
+    link = {key: value for key, value in link.items() if key not in _OTHERS}
+    try:
+        check(link.get("host"), link.get("port", 3377), {k: v for k, v in link.items() if k not in ("host", "port")})
+    except ValueError as error:
+        raise ValueError(f"{where}link: {error}")
+    return link
+
+
+def identity(config):
+    """Who the board is, by the object "link" of the settings: (its name, its secret or None)."""
+    link, where = _read(config)
+    board, secret = link.get("board"), link.get("secret")
+    if board is None:
+        from otalink.board import unique_id
+
+        board = unique_id()
+    for key, value, longest in (("board", board, 64), ("secret", secret, 128)):
+        if value is None and key == "secret":
+            continue
+        if not isinstance(value, str) or not 0 < len(value) <= longest or min(value.encode()) < 32:
+            raise ValueError(f"{where}link: {key} must be text of 1 to {longest} characters, such as shop-1")
+    return board, secret
+
+
+def _read(config):
+    # The object "link", and what errors about it begin with.
     where = ""
     if not isinstance(config, dict):
         where = f"{config}: "
@@ -75,12 +102,7 @@ def load(config):
     link = config.get("link") if isinstance(config, dict) else None
     if not isinstance(link, dict):
         raise ValueError(where + 'link must be an object, as in {"link": {"host": "192.168.0.10"}}')
-    link = {key: value for key, value in link.items() if key not in _OTHERS}
-    try:
-        check(link.get("host"), link.get("port", 3377), {k: v for k, v in link.items() if k not in ("host", "port")})
-    except ValueError as error:
-        raise ValueError(f"{where}link: {error}")
-    return link
+    return link, where
 
 
 def _is_number(value, kind):

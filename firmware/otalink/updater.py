@@ -54,16 +54,23 @@ class Updater:
     A release that was applied is on trial after the restart: it is confirmed once it has run `confirm_after` seconds
     and the server has been reached since, or it goes back. Nothing else is downloaded meanwhile.
 
-    One step at a time: a second one that is begun meanwhile is a ValueError (for `update` and `run`, a message).
+    `event` may be set to a callable that takes what happens as data, event(kind, detail): "offered", "applying" and
+    "confirmed" with a version (four ints), "download" with a percentage, "failed" with a line that says why. It must
+    not raise.
+
+    One step at a time: a second one that is begun while the updater is `busy` is a ValueError (for `update` and `run`,
+    a message).
     """
 
     def __init__(self, config="/otalink.json", progress=None, ask=None, message=print, root="", watchdog=None):
         self.messages = []
         self.percent = 0
+        self.event = None
+        self.root = root
         self._progress = progress
         self._ask = ask
         self._message = message
-        self._busy = False
+        self.busy = False
         self._job = job = _Job()
         job.root, job.say, job.link, job.release, job.staged = root, self._say, [], None, None
         job.began = ticks_ms()
@@ -103,6 +110,7 @@ class Updater:
         except Exception as error:  # the application must go on, whatever this is
             line = f"the update failed with {type(error).__name__}: {error}"
         self._say(line)
+        self._tell("failed", line)
         return False
 
     async def check(self):
@@ -130,7 +138,10 @@ class Updater:
 
     def confirm(self):
         """Keeps the release that is on trial; `run` does so by itself. True when there was one. Raises InstallError."""
-        return call("trial.confirm", self._job)
+        if not call("trial.confirm", self._job):
+            return False
+        self._tell("confirmed", self.installed())
+        return True
 
     async def rollback(self, restart=None):
         """Goes back to the release before the one that runs, and restarts the board; `restart` is as in `apply`.
@@ -149,13 +160,13 @@ class Updater:
     async def _alone(self, step, *arguments):
         if self._fault is not None:
             raise ValueError(self._fault)
-        if self._busy:
+        if self.busy:
             raise ValueError("an update is under way already: wait for its end")
-        self._busy = True
+        self.busy = True
         try:
             return await step(*arguments)
         finally:
-            self._busy = False
+            self.busy = False
             link = self._job.link
             if link and link[0] is not None:
                 link[0].close()
@@ -182,6 +193,7 @@ class Updater:
                 # What an abandoned download left is of no use any more.
                 self._discard()
                 return False
+            self._tell("offered", release.version)
             try:
                 await self._fetch(release, self._progress)
                 break
@@ -194,6 +206,7 @@ class Updater:
         if not (await answer if hasattr(answer, "send") else answer):
             self._say(f"{release.label} is put off until the next check")
             return False
+        self._tell("applying", release.version)
         await run("apply.apply", self._job, None)
         return True
 
@@ -204,6 +217,7 @@ class Updater:
         # The download of a release, to be awaited.
         def report(done, total):
             self.percent = 100 * done // total if total else 100
+            self._tell("download", self.percent)
             if progress is not None:
                 progress(done, total)
 
@@ -213,6 +227,10 @@ class Updater:
 
     def _discard(self):
         call("files begin.discard", self._job)
+
+    def _tell(self, kind, detail):
+        if self.event is not None:
+            self.event(kind, detail)
 
     def _say(self, *lines):
         for line in lines:

@@ -8,7 +8,6 @@ The host proves with the board's secret that it may ask; a board without one tel
 """
 
 import asyncio
-import gc
 import os
 from binascii import hexlify
 
@@ -18,35 +17,36 @@ from otalink import __version__
 from otalink.message import format_message
 from otalink.phase import call
 
-# The lines of the boot guard's log that say no reason.
-_NO_REASON = ("boot ", "on trial: ", "went back from ")
+# Lines of the boot guard's log that give no reason.
+_NO_REASON = ("boot ", "went back from ")
 # Outcomes are kept until the host has them, whatever happens meanwhile.
-_KEPT = ("applied", "confirmed", "failed")
+_KEPT = ("confirmed", "failed")
+# Percent of a download between two reports.
+_STEP = const(10)
 # Milliseconds that an answer has to leave the board before it restarts.
 _RESTART_AFTER = const(500)
 
 
 class Reporter:
-    """Reports `updater` over `link`, and obeys a host that knows the secret.
+    """Reports what `updater` does over `link`, and obeys a host that knows the secret. Make it before either runs.
 
-    `board` is what the host calls this board; None: as /otalink.json's "link" says, or else the chip's unique id.
-    `secret` is text that the host has too; None: as /otalink.json says, if it does. Raises ValueError when there is
-    neither a name nor a unique id.
+    Who this board is stands in the object "link" of the settings, `config`, which is a path or a dict that holds them:
+    `board`, its name, or else the chip's unique id; and `secret`, text that the host has too. Raises ValueError when
+    they are wrong, or when there is neither a name nor an id.
     """
 
-    def __init__(self, link, updater, board=None, secret=None):
-        self.board = board or link.board or call("board.unique_id")
-        if not self.board:
-            raise ValueError('this board has no unique id: name it, as in "link": {"board": "shop-1", ...}')
-        self._secret = secret or link.secret
+    def __init__(self, link, updater, config="/otalink.json"):
+        self.board, self._secret = call("link_setup.identity", config)
         self._link = link
         self._updater = updater
-        # What the updater did last, sent again when somebody asks.
+        # The report that was sent last, for a host that asks.
         self._last = None
         self._challenge = ""
+        # The highest number of an ask on this connection.
         self._asked = 0
+        self._task = None
         link.service = self
-        updater.event = self._heard
+        updater.event = self._tell
 
     # What the link asks of its service
 
@@ -77,24 +77,18 @@ class Reporter:
             return "this board has no secret, and obeys nobody"
         if not isinstance(number, int) or not isinstance(what, str):
             return "this is no ask"
-        if not call(
-            "secret.is_proven",
-            fields.get("mac"),
-            self._secret,
-            "otalink ask",
-            self.board,
-            self._challenge,
-            number,
-            what,
-        ):
-            return "the secret is not this board's"
+        facts = "otalink ask", self.board, self._challenge, number, what
+        if not call("secret.is_proven", fields.get("mac"), self._secret, *facts):
+            return "who asks has not this board's secret"
         if number <= self._asked:
             return "this was asked before"
         self._asked = number
         if what == "check":
-            asyncio.create_task(self._updater.update())
+            if self._updater.busy:
+                return "an update is under way already"
+            self._task = asyncio.create_task(self._updater.update())
         elif what == "restart":
-            asyncio.create_task(self._restart())
+            self._task = asyncio.create_task(self._restart())
         elif what == "report":
             self._send(self._hello())
             if self._last is not None:
@@ -109,50 +103,56 @@ class Reporter:
 
     # What the updater tells
 
-    def _heard(self, event, text):
+    def _tell(self, event, detail):
         if event == "download":
-            if text % 10:
+            if detail % _STEP:
                 return
-            self._last = format_message("report", event=event, percent=text)
+            self._last = format_message("report", event=event, percent=detail)
         elif event == "failed":
-            self._last = format_message("report", event=event, reason=text)
+            self._last = format_message("report", event=event, reason=detail)
         else:
-            self._last = format_message("report", event=event, version=text)
+            self._last = format_message("report", event=event, version=_text(detail))
+        # What finds no place is lost: the next hello says how things are.
         self._send(self._last, event in _KEPT)
 
     def _send(self, text, keep=False):
-        # What finds no place is lost: the next hello says how things are.
         self._link.send_own(text, keep)
 
     # How things are
 
     def _hello(self):
         version = self._updater.installed()
-        root = self._updater.root
+        root = self._updater.root + "/"
         state = call("journal.state", root)
+        went_back = state == "reverted"
         return format_message(
             "hello",
             board=self.board,
             challenge=self._challenge,
-            name=self._updater.config and self._updater.config.name,
-            version=version and ".".join(str(field) for field in version),
-            state=state if state in ("trial", "confirmed", "reverted") else "confirmed",
-            failed=state == "reverted" and call("journal.failed", root).partition(" ")[2] or None,
-            reason=state == "reverted" and _reason(root) or None,
+            name=self._updater.config.name if self._updater.config else None,
+            version=_text(version),
+            state=state if went_back or state == "trial" else "confirmed",
+            failed=call("journal.failed", root).partition(" ")[2] if went_back else None,
+            reason=_reason(root) if went_back else None,
             platform=call("board.platform"),
-            otalink=__version__,
+            otalink_version=__version__,
         )
 
 
+def _text(version):
+    return ".".join(str(field) for field in version) if version else None
+
+
 def _reason(root):
-    # Why the board went back, as the boot guard's log has it.
-    reason = "it was asked to"
+    # Why the board went back, as the boot guard's log has it: what was wrong last while the release was on trial.
+    reason = asked = "it was asked to"
     try:
         with open(root + ".otalink/log") as log:
             for line in log:
-                line = line.strip()
-                if not line.startswith(_NO_REASON):
-                    reason = line
+                if line.startswith("on trial: "):
+                    reason = asked
+                elif not line.startswith(_NO_REASON) and (reason == asked or not line.endswith(": going back\n")):
+                    reason = line.strip()
     except (OSError, ValueError):
         pass
     return reason
