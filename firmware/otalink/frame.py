@@ -14,7 +14,7 @@ try:
 except ImportError:
     from otalink.crc32 import crc32  # type: ignore[assignment]
 
-from otalink.utf16 import decode_utf8, decode_utf16, encode_utf8, encode_utf16
+from otalink.utf16 import decode_utf8, decode_utf16, encode_utf8, encode_utf16, narrow
 
 # What becomes of a frame, as note 70 numbers it.
 SUCCESS = 0
@@ -27,9 +27,10 @@ LENGTH_MAX = 99999
 OVERHEAD = 15
 _HEADER = 14
 _STX = 64
+_ETX = 59
 _BEFORE_CRC = 6
-_DIGITS = "0123456789"
-_HEX = _DIGITS + "ABCDEFabcdef"
+_DIGITS = b"0123456789"
+_HEX = _DIGITS + b"ABCDEFabcdef"
 
 # Bytes of a code unit.
 PROFILES = {"utf-16-le": 2, "utf-8": 1}
@@ -59,6 +60,9 @@ def encode_frame(data: "str | bytes | memoryview", profile: str = "utf-16-le", s
     encode = encode_utf16 if is_wide else encode_utf8
     if isinstance(data, str):
         data = encode(data)
+    elif not isinstance(data, bytes):
+        # MicroPython joins nothing else.
+        data = bytes(data)
     if strict:
         text = decode_text(data, profile)
         if "@" in text or ";" in text:
@@ -110,8 +114,8 @@ class FrameDecoder:
         self._fault = fault
         self._short_crc = short_crc
         self._decode = decode_utf16 if unit == 2 else decode_utf8
+        self._narrow = narrow if unit == 2 else bytes
         self._stx = b"@\0" if unit == 2 else b"@"
-        self._etx = b";\0" if unit == 2 else b";"
         # Bytes of a header; of the shortest, whose CRC has one digit, where it may be short.
         self._header = (_BEFORE_CRC + 1 if short_crc else _HEADER) * unit
         # Bytes: what is moved in the buffer is moved by a multiple of them.
@@ -199,15 +203,16 @@ class FrameDecoder:
         data = start + _HEADER * unit
         if self._length < 0 and start >= self._checked and data < self._end and not self._short_crc:
             try:
-                header = self._decode(self._view[start:data])
-                length = int(header[1:_BEFORE_CRC])
+                header = self._narrow(self._view[start:data])
+                # Without a slice. What is no digit gives some other length, whose header is another.
+                length = header[1] * 10000 + header[2] * 1000 + header[3] * 100 + header[4] * 10 + header[5] - 533328
             except ValueError:
                 length = -1
             etx = data + length * unit
             end = etx + unit
-            if 0 <= length <= self.limit and end <= self._end and self._buffer[etx:end] == self._etx:
+            if 0 <= length <= self.limit and end <= self._end and self._is_etx(etx):
                 payload = self._view[data:etx]
-                if header == "@%05d%08X" % (length, crc32(payload)):  # noqa: UP031  # an f-string takes longer
+                if header == b"@%05d%08X" % (length, crc32(payload)):
                     self.counts[SUCCESS] += 1
                     self._is_lost = False
                     self._start = end
@@ -224,7 +229,7 @@ class FrameDecoder:
             if end > self._end:
                 if not self._is_ended:
                     return None
-            elif self._buffer[etx:end] == self._etx:
+            elif self._is_etx(etx):
                 payload = self._view[data:etx]
                 if self._spans is None or data >= self._checked or etx - data <= _SHORT:
                     crc = crc32(payload)
@@ -241,6 +246,9 @@ class FrameDecoder:
             if end > self._end or not self._take_digit():
                 self._drop(1, self._wrong, min(end, self._end))
         return None
+
+    def _is_etx(self, at: int) -> bool:
+        return self._buffer[at] == _ETX and (self._unit == 1 or self._buffer[at + 1] == 0)
 
     def _find(self) -> bool:
         # Looks for a header from _start on, and reads it. False: there is none yet.
@@ -259,9 +267,9 @@ class FrameDecoder:
             # Most of what looks like an STX and is none is known by this alone.
             elif 48 <= buffer[at + unit] <= 57:
                 try:
-                    header = self._decode(self._view[at:data])
+                    header = self._narrow(self._view[at:data])
                 except ValueError:
-                    header = ""
+                    header = b""
                 length, crc = header[1:_BEFORE_CRC], header[_BEFORE_CRC:]
                 if crc and not length.strip(_DIGITS) and not crc.strip(_HEX):
                     if at > self._start:
@@ -288,10 +296,10 @@ class FrameDecoder:
         unit, data = self._unit, self._data
         if not self._short_crc or data - self._start >= _HEADER * unit:
             return False
-        digit = chr(self._buffer[data])
+        digit = self._buffer[data]
         if digit not in _HEX or (unit == 2 and self._buffer[data + 1]):
             return False
-        self._crc = self._crc << 4 | int(digit, 16)
+        self._crc = self._crc << 4 | int(chr(digit), 16)
         self._data = data + unit
         return True
 

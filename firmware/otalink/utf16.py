@@ -58,6 +58,18 @@ def decode_utf16(data: "bytes | memoryview") -> str:
     return text if _is_valid(text.encode()) else _join_pairs(units)
 
 
+def narrow(data: memoryview) -> bytes:
+    """The ASCII characters in `data`, UTF-16LE, a byte each. Raises ValueError when there are other ones."""
+    if not _IS_MICROPYTHON:
+        return utf_16_le_decode(data, "strict", True)[0].encode("ascii")
+    raw = bytes(data)
+    text = raw.replace(b"\0", b"")
+    # Half of the bytes are NUL, none of them the first, and no two of them stand together: every other one is.
+    if len(text) * 2 != len(raw) or not raw[0] or b"\0\0" in raw:
+        raise ValueError("not all of it is ASCII")
+    return text
+
+
 def encode_utf8(text: str) -> bytes:
     """`text` as UTF-8. Raises ValueError when it holds half of a surrogate pair, which is no text."""
     raw = text.encode()

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from otalink import crc_spans, frame
-from otalink.frame import ERROR, OVERHEAD, PROFILES, SUCCESS, FrameDecoder, decode_text, encode_frame, encode_text
+from otalink.frame import OVERHEAD, PROFILES, SUCCESS, FrameDecoder, decode_text, encode_frame, encode_text
 
 LIMIT = 40
 
