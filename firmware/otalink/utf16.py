@@ -7,8 +7,8 @@ a surrogate pair, nothing beyond U+10FFFF, each character in its shortest form.
 import sys
 from array import array
 
-_IS_MICROPYTHON = sys.implementation.name == "micropython"
-if not _IS_MICROPYTHON:
+IS_MICROPYTHON = sys.implementation.name == "micropython"
+if not IS_MICROPYTHON:
     from codecs import utf_16_le_decode, utf_16_le_encode
 
 # What may follow a first byte of UTF-8, where that is not any byte from 0x80 to 0xBF: shorter forms, surrogates and
@@ -18,7 +18,7 @@ _SECOND_BYTES = ((b"\xe0", 0xA0, 0xBF), (b"\xed", 0x80, 0x9F), (b"\xf0", 0x90, 0
 
 def encode_utf16(text: str) -> bytes:
     """`text` as UTF-16LE. Raises ValueError when it holds half of a surrogate pair, which is no text."""
-    if not _IS_MICROPYTHON:
+    if not IS_MICROPYTHON:
         return utf_16_le_encode(text)[0]
     raw = text.encode()
     if len(raw) == len(text):
@@ -41,7 +41,7 @@ def encode_utf16(text: str) -> bytes:
 
 def decode_utf16(data: "bytes | memoryview") -> str:
     """The text in `data`, UTF-16LE. Raises ValueError when it is none: an odd length, half of a surrogate pair."""
-    if not _IS_MICROPYTHON:
+    if not IS_MICROPYTHON:
         return utf_16_le_decode(data, "strict", True)[0]
     raw = bytes(data)
     if len(raw) & 1:
@@ -60,7 +60,7 @@ def decode_utf16(data: "bytes | memoryview") -> str:
 
 def narrow(data: memoryview) -> bytes:
     """The ASCII characters in `data`, UTF-16LE, a byte each. Raises ValueError when there are other ones."""
-    if not _IS_MICROPYTHON:
+    if not IS_MICROPYTHON:
         return utf_16_le_decode(data, "strict", True)[0].encode("ascii")
     raw = bytes(data)
     text = raw.replace(b"\0", b"")
@@ -73,14 +73,14 @@ def narrow(data: memoryview) -> bytes:
 def encode_utf8(text: str) -> bytes:
     """`text` as UTF-8. Raises ValueError when it holds half of a surrogate pair, which is no text."""
     raw = text.encode()
-    if _IS_MICROPYTHON and len(raw) != len(text) and not _is_valid(raw):
+    if IS_MICROPYTHON and len(raw) != len(text) and not _is_valid(raw):
         raise ValueError("the text holds half of a surrogate pair")
     return raw
 
 
 def decode_utf8(data: "bytes | memoryview") -> str:
     """The text in `data`, UTF-8. Raises ValueError when it is none."""
-    if not _IS_MICROPYTHON:
+    if not IS_MICROPYTHON:
         return str(data, "utf-8")
     raw = bytes(data)
     text = raw.decode()
