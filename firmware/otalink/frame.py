@@ -236,6 +236,7 @@ class FrameDecoder:
                     self._is_lost = False
                     self._start = end
                     return payload
+                self._checked = etx
         elif start == self._end and not self._is_ended:
             return None
         return self._next_frame()
