@@ -294,6 +294,26 @@ def test_headers_that_promise_little_cost_little():
         assert work.bytes < (len(stream) // part) * (8 if short_crc else 1) * 1500 + 1500
 
 
+def test_each_stx_is_looked_at_once_whatever_the_pieces():
+    for profile in PROFILES:
+        for part, looked in (("@", 0), ("@0", 1), ("@000", 1), ("@0000000000000", 1), ("@9999900000000", 1)):
+            for size in (1, 100, 0):
+                decoder = FrameDecoder(20000, profile, 1000)
+                narrow, calls = decoder._narrow, [0]
+
+                def counting(view, narrow=narrow, calls=calls):
+                    calls[0] += 1
+                    return narrow(view)
+
+                decoder._narrow = counting
+                stream = encode_text(part * 1000, profile)
+                assert feed(decoder, stream, size) + end(decoder) == []
+                assert decoder.dropped == len(stream)
+                # And once more where it is the first of a piece.
+                firsts = min(len(stream) // (size or len(stream)) + 2, 1002)
+                assert calls[0] <= 1000 * looked + firsts, (profile, part, size, calls)
+
+
 def test_good_frames_cost_their_own_crc_and_no_more():
     for limit in (1500, 20000):
         for size in (1, 100, 1000, 0):
