@@ -21,10 +21,10 @@ _TABLE = (
 )
 
 
-def crc32(data: "bytes | memoryview") -> int:
-    """The CRC-32 of `data`, 0 to 0xFFFFFFFF."""
+def crc32(data: "bytes | memoryview", value: int = 0) -> int:
+    """The CRC-32 of `data`, 0 to 0xFFFFFFFF; of what had the CRC-32 `value`, and `data` behind it."""
     table = _TABLE
-    value = 0xFFFFFFFF
+    value ^= 0xFFFFFFFF
     for byte in data:
         value ^= byte
         value = value >> 4 ^ table[value & 15]
