@@ -25,6 +25,7 @@ OPTIONS = [
     ("queue=True", "queue must be a number from 1 to 1000, not True"),
     ("heartbeat=-1", "heartbeat must be a number from 0 to 86400, not -1"),
     ("heartbeat=None", "heartbeat must be a number from 0 to 86400, not None"),
+    ("heartbeat=5, deadline=5", "deadline must be above heartbeat, which is 5"),
     ("timeout=0", "timeout must be a number from 0.1 to 600, not 0"),
     ("strict=1", "strict must be true or false, not 1"),
     ("file=5", "file must be text, not 5"),
