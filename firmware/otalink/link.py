@@ -166,9 +166,14 @@ class Link:
     # What the application calls
 
     async def run(self):
-        """Keeps the connection, until `close`. Raises nothing; a cancellation closes the connection at once."""
-        if self._is_closed or self._task is not None:
-            raise ValueError("the link is closed: make another" if self._is_closed else "the link runs already")
+        """Keeps the connection, until `close`. A cancellation closes the connection at once; `run` may be run again.
+
+        Raises nothing else, but a ValueError when it runs already.
+        """
+        if self._task is not None:
+            raise ValueError("the link runs already")
+        if self._is_closed:
+            return
         self._task = asyncio.current_task()
         self._stopped.clear()
         failures = 0
@@ -315,6 +320,7 @@ class Link:
         except Exception as error:
             return stage, error
         finally:
+            self._own.clear()
             if sock is not None:
                 sock.close()
 
@@ -344,7 +350,6 @@ class Link:
                     await task
                 except asyncio.CancelledError:
                     pass
-            self._own.clear()
             self._is_writing = False
             self._decoder.end()
             self._take()
