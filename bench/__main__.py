@@ -12,12 +12,23 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import allocation, download, frame, guard, heap, one_file, signature, signed_heap, wear
+from bench import allocation, download, frame, guard, heap, link_heap, one_file, signature, signed_heap, wear
 from bench.board import BoardError
 from bench.report import Table, make_console, save, show
 from otalink_host.errors import UserError
 
-TABLES = ("download", "heap", "signed-heap", "guard", "flash", "signature", "allocation", "one-file", "frame")
+TABLES = (
+    "download",
+    "heap",
+    "signed-heap",
+    "guard",
+    "flash",
+    "signature",
+    "allocation",
+    "one-file",
+    "frame",
+    "link-heap",
+)
 # Only when it is asked for: it takes minutes.
 LONG = ("power-cut",)
 # Room for the files of a benchmark, in bytes, so that a small RAM disk is left alone.
@@ -41,6 +52,7 @@ def main() -> int:
         "allocation": lambda work: allocation.measure(work, options.rounds),
         "one-file": one_file.measure,
         "frame": lambda work: frame.measure(work, options.rounds),
+        "link-heap": link_heap.measure,
     }
     console = make_console()
     found: list[Table] = []

@@ -61,7 +61,8 @@ class Link:
     file_size 32768       its largest size in bytes, in the place of `queue` for kept texts
     drop_oldest False     True: a plain text that finds the queue full takes the place of the oldest
     heartbeat 0           seconds without a byte after which the host is asked whether it is there; 0: never
-    deadline None         seconds without a byte after which the connection is dead; None: three heartbeats, or never
+    deadline None         seconds without a byte after which the connection is dead, above `heartbeat`; 0: never;
+                          None: three heartbeats
     timeout 10            seconds for a connection to be made
     retry (1, 60)         seconds before the second try to connect, doubled from try to try, and at most; less up to
                           half of it, at random
@@ -165,9 +166,14 @@ class Link:
     # What the application calls
 
     async def run(self):
-        """Keeps the connection, until `close`. Raises nothing; a cancellation closes the connection at once."""
-        if self._is_closed or self._task is not None:
-            raise ValueError("the link is closed: make another" if self._is_closed else "the link runs already")
+        """Keeps the connection, until `close`. A cancellation closes the connection at once; `run` may be run again.
+
+        Raises nothing else, but a ValueError when it runs already.
+        """
+        if self._task is not None:
+            raise ValueError("the link runs already")
+        if self._is_closed:
+            return
         self._task = asyncio.current_task()
         self._stopped.clear()
         failures = 0
@@ -314,6 +320,7 @@ class Link:
         except Exception as error:
             return stage, error
         finally:
+            self._own.clear()
             if sock is not None:
                 sock.close()
 
@@ -343,7 +350,6 @@ class Link:
                     await task
                 except asyncio.CancelledError:
                     pass
-            self._own.clear()
             self._is_writing = False
             self._decoder.end()
             self._take()
@@ -487,31 +493,32 @@ class Link:
 
     def _check(self, data, keep):
         # What is to be put into the outbox for `data`.
-        raw = encode_text(data, self._profile) if isinstance(data, str) else bytes(data)
-        length, rest = divmod(len(raw), PROFILES[self._profile])
-        if rest:
-            raise ValueError("a payload of bytes must be whole UTF-16 code units: an even number")
-        if length > self._limit:
-            raise ValueError(f"the text has {length} characters, and this link takes {self._limit}: send it in parts")
-        if not isinstance(data, str):
-            data = raw
+        unit = PROFILES[self._profile]
+        if isinstance(data, str):
+            text = data
+            # A text in ASCII is not encoded, which may take more memory than all else here.
+            length = len(text) if len(text.encode()) == len(text) else len(encode_text(text, self._profile)) // unit
+        else:
+            data = bytes(data)
+            length, rest = divmod(len(data), unit)
+            if rest:
+                raise ValueError("a payload of bytes must be whole UTF-16 code units: an even number")
             try:
-                text = decode_text(raw, self._profile)
+                text = decode_text(data, self._profile)
             except ValueError:
                 if keep:
                     raise
                 text = ""
-            if keep:
-                data = text
-        else:
-            text = data
+        if length > self._limit:
+            raise ValueError(f"the text has {length} characters, and this link takes {self._limit}: send it in parts")
         if is_message(text):
             raise ValueError('a text that begins with {"otalink": cannot be sent: it would be taken for otalink\'s own')
         if keep:
-            if _ESCAPE * length + _KEEP > LENGTH_MAX and len(format_message("keep", data=data)) + _KEEP > LENGTH_MAX:
+            if _ESCAPE * length + _KEEP > LENGTH_MAX and len(format_message("keep", data=text)) + _KEEP > LENGTH_MAX:
                 raise ValueError("the text is too long to be kept: send it in parts")
-        elif self._strict:
-            encode_frame(raw, self._profile, True)
+            return text
+        if self._strict:
+            encode_frame(data, self._profile, True)
         return data
 
     def _put(self, data, keep):

@@ -36,6 +36,8 @@ def check(host, port, options):
         if value is not default and not (_is_number(value, kind) and smallest <= value <= largest):
             raise ValueError(f"{name} must be a number from {smallest} to {largest}, not {value!r}")
         found[name] = value
+    if found["deadline"] and found["deadline"] <= found["heartbeat"]:
+        raise ValueError(f"deadline must be above heartbeat, which is {found['heartbeat']}")
     for name in _SWITCHES:
         found[name] = value = options.pop(name, False)
         if not isinstance(value, bool):

@@ -12,9 +12,11 @@ Rules that it keeps (docs/update.md has what littlefs does in a power cut):
   which it then acknowledges only.
 - What is not whole at the end is no text that `append` has ever taken, and is dropped.
 
-Wear: each text is one append, which on littlefs copies the file's last block: one erasure of a block a text, and a
-few bytes of the directory's log. A file that is full, or has grown over 4096 bytes and is all acknowledged, is written
-anew with the next text; that moves at most as many bytes as were appended since.
+Wear: a text is one append, for which littlefs copies the file's last block and writes its directory's log. Measured, in
+blocks of 4096 bytes that are erased: 1.0 to 1.1 for a text of up to 100 characters, 1.2 for 500, 1.7 for 1,500. With
+256 free blocks of 100,000 erasures that is some 23 million short texts: 44 years of one a minute, nine months of one
+a second. It includes that a file which is full, or has grown over 4096 bytes and is all acknowledged, is written anew
+with the next text.
 """
 
 import json

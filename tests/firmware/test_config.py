@@ -36,6 +36,10 @@ def test_a_key_that_is_not_known_is_noted_and_no_failure():
     assert config(zeal=1, colour="red").unknown == ["colour", "zeal"]
 
 
+def test_what_belongs_to_the_link_is_known():
+    assert config(link={"host": "h"}, board="press 3").unknown == []
+
+
 def test_what_is_wrong_is_named_with_what_it_may_be():
     for key, value, reason in (
         ("port", "21", "port must be a number from 1 to 65535, not '21'"),

@@ -592,13 +592,19 @@ def test_a_link_that_is_closed_before_it_ran_or_while_it_waits_ends_at_once(run_
         began = time.ticks_ms()
         await link.close()
         print(time.ticks_diff(time.ticks_ms(), began) < 1000)
+        await link.run()
+        link = start()
+        await link.close()
+        link = start(message=None)
+        await asyncio.sleep_ms(1)
         try:
             await link.run()
         except ValueError as error:
             print(error)
+        await link.close()
         """,
     )
-    assert lines == ["True", "the link is closed: make another"]
+    assert lines == ["True", "the link runs already"]
 
 
 def test_an_address_that_does_not_answer_is_given_up_in_time(run_link):

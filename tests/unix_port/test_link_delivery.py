@@ -120,6 +120,59 @@ def test_connections_cut_at_random_lose_nothing_double_nothing_and_keep_the_orde
     assert len(host.sessions) > 20
 
 
+def test_a_flash_that_fails_is_an_error_of_send_and_the_link_goes_on(run_link):
+    with Host(deliver) as host:
+        lines = run_link(
+            host,
+            """
+            os.mkdir("folder")
+            link = start(message=None, file="folder/outbox")
+            await link.send("a", keep=True)
+            assert await link.flush(10)
+            os.rename("folder", "moved")
+            try:
+                await link.send("b", keep=True)
+            except InstallError as error:
+                print(error)
+            await link.send("plain")
+            os.rename("moved", "folder")
+            await link.send("c", keep=True)
+            print(await link.flush(10), link.counts["connections"])
+            await link.close()
+            """,
+        )
+    assert lines == ["folder/outbox cannot be written: is the flash full?", "True 1"]
+    assert host.delivered == ["a", "c"]
+    assert host.texts == ["plain"]
+
+
+def test_a_file_that_is_damaged_is_said_and_the_link_goes_on(run_link):
+    with Host(deliver) as host:
+        lines = run_link(
+            host,
+            """
+            with open("outbox", "w") as file:
+                file.write("something else")
+            link = make(file="outbox")
+            await link.send("a", keep=True)
+            with open("outbox", "w") as file:
+                file.write("something else")
+            asyncio.create_task(link.run())
+            await until(lambda: link.counts["kept"] == 0)
+            await link.send("b", keep=True)
+            print(await link.flush(10))
+            await link.close()
+            """,
+        )
+    assert lines == [
+        "SAID outbox is no outbox: it is begun anew",
+        f"SAID connected to 127.0.0.1:{host.port}",
+        "SAID outbox is damaged: 1 texts that were kept are lost",
+        "True",
+    ]
+    assert host.delivered == ["b"]
+
+
 # Acknowledgements that are none
 
 ACKS = {
@@ -352,7 +405,7 @@ asyncio.run(main())
 def test_a_board_that_is_killed_at_random_loses_nothing_that_send_had_taken(micropython, tmp_path):
     image = tmp_path / "flash"
     image.write_bytes(b"\xff" * 4096 * 64)
-    count = 1200
+    count = 600
     chance = random.Random(18)
     kills = 0
     with Host(deliver) as host:
@@ -372,7 +425,7 @@ def test_a_board_that_is_killed_at_random_loses_nothing_that_send_had_taken(micr
                 text=True,
             )
             try:
-                output, _ = board.communicate(timeout=chance.uniform(0.1, 0.4))
+                output, _ = board.communicate(timeout=chance.uniform(0.15, 0.5))
                 assert board.returncode == 0, output
                 assert output == f"END {count}\n"
                 break
