@@ -150,6 +150,7 @@ async def serve(stop: asyncio.Event, place: Place, manner: Manner, fleet: Fleet 
     with _logged(screen):
         async with peer:
             _print_place(screen, peer, place)
+            screen.say("Ctrl-C ends it; help lists what can be typed.")
             commands = _Commands(peer, screen, stop, fleet, place)
             with screen.live(peer, commands.keyboard):
                 await _watched(stop, screen, place.recorder)
@@ -352,7 +353,7 @@ async def soak_as_server(stop: asyncio.Event, place: Place, plan: Plan) -> bool:
     with _logged(screen):
         async with _peer(place, handler, None) as peer:
             _print_place(screen, peer, place)
-            screen.say(f"A soak with each that connects: {_plan_line(plan)}.")
+            screen.say(f"A soak with each that connects: {_plan_line(plan)}. Ctrl-C ends it.")
             done = asyncio.ensure_future(handler.done.wait())
             while not stop.is_set() and not done.done():
                 await _pause(stop, PROGRESS, done)
@@ -584,7 +585,6 @@ def _print_place(screen: _Screen, peer: Peer, place: Place) -> None:
     screen.say(
         f"Listening on {where}, port {peer.port}, for {_clients(place.clients)}{' by TLS' if place.ssl else ''}."
     )
-    screen.say("Ctrl-C ends it; help lists what can be typed.")
 
 
 @contextlib.contextmanager
