@@ -111,10 +111,10 @@ def measure(work: Path) -> list[Table]:
                 )
                 speed.data[f"{kind} {count} {profile}"] = rounds[kind]
     speed.notes += [
-        "bare: an asyncio protocol that writes back the bytes it gets, and knows no frames. codec: one that decodes and "
-        "encodes each frame, and does nothing else.",
-        "FRAMES/S and the latencies are those of server and clients together, which share the machine. µs/FRAME is the "
-        "server's processor time; a server that the clients wait for wakes them with each frame, which is a part of it.",
+        "bare: an asyncio protocol that writes back the bytes it gets, and knows no frames. codec: one that decodes "
+        "and encodes each frame, and does nothing else.",
+        "FRAMES/S and the latencies are those of server and clients together, which share the machine. µs/FRAME is "
+        "the server's processor time; a server that clients wait for wakes them with each frame, a part of that.",
     ]
     kept = Table(
         "Memory that a client costs its server, after an echo",

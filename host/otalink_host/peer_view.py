@@ -422,7 +422,8 @@ def report_line(event: str, version: str | None, percent: float | None, reason: 
 
 def counters_line(counters: Counters) -> str:
     """What went over a connection, in a few words."""
-    line = f"{counters.frames_in:,} frames in, {counters.frames_out:,} out"
+    frames = "frame" if counters.frames_in == 1 else "frames"
+    line = f"{counters.frames_in:,} {frames} in, {counters.frames_out:,} out"
     if any(counters.faults):
         line += f", {faults_line(counters)}"
     return f"{line}, {counters.unsent:,} not sent" if counters.unsent else line

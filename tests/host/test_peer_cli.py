@@ -154,10 +154,10 @@ def test_what_comes_is_shown_answered_and_recorded(start, tmp_path: Path) -> Non
         device.socket.sendall("@00003A80D6516ABCDEFGHIJ;".encode("utf-16-le"))
         peer.until(f"{device.address} sent a fault: wrong length")
         assert (tmp_path / "received.txt").read_text() == "21.5\n\n"
-    peer.until(r"disconnected: the other end closed it; 1 frames in, 1 out, 1 wrong length")
+    peer.until(r"disconnected: the other end closed it; 1 frame in, 1 out, 1 wrong length")
     assert peer.end(signal.SIGINT) == 0
     assert re.search(r"^127\.0\.0\.1 +1 +1 +1 +0 +1 wrong length", peer.printed, re.MULTILINE)
-    assert peer.printed.endswith("Ended. 1 frames in, 1 out, 1 wrong length.\n")
+    assert peer.printed.endswith("Ended. 1 frame in, 1 out, 1 wrong length.\n")
     assert peer.error == ""
 
 
@@ -292,7 +292,7 @@ def test_on_a_terminal_there_is_a_table_and_a_line_to_type(tmp_path: Path) -> No
                     assert device.text() == "hié"
                 until("0 of 30 clients")
                 os.write(outer, b"quit\n")
-                until("Ended. 1 frames in, 2 out")
+                until("Ended. 1 frame in, 2 out")
                 assert process.wait(10) == 0
             finally:
                 process.kill()
@@ -334,7 +334,7 @@ def test_a_client_is_ended_by_a_signal(start, how: signal.Signals) -> None:
     peer.type("broadcast there?")
     peer.until("> there\\?")
     assert client.end(how) == 0
-    assert client.error.endswith("Ended. 1 frames in, 1 out.\n")
+    assert client.error.endswith("Ended. 1 frame in, 1 out.\n")
 
 
 def test_a_line_that_is_too_long_ends_the_client_with_one_line(start) -> None:
