@@ -8,12 +8,15 @@ import asyncio
 import codecs
 import contextlib
 import os
+import re
 import sys
 import threading
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
 _LINE_MAX = 1 << 20
+# The arrows and their like, as terminals send them (ECMA-48): each in one piece.
+_SPECIAL_KEYS = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|O.|.)?")
 
 
 class Keyboard:
@@ -70,8 +73,7 @@ class Keyboard:
     def _keys(self) -> None:
         decoder = codecs.getincrementaldecoder("utf-8")("replace")
         for data in _pieces():
-            # The arrows and their like begin with an escape, and come in one piece.
-            if not data.startswith(b"\x1b") and not self._press(decoder.decode(data)):
+            if not self._press(_SPECIAL_KEYS.sub("", decoder.decode(data))):
                 return
         self._end()
 
