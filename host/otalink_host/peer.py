@@ -358,7 +358,9 @@ class Peer:
 
     def opened(self, client: Client) -> bool:
         """For Links."""
-        if len(self._links.open) >= self.limit or self._server is None:
+        if self._server is None:
+            return False
+        if len(self._links.open) >= self.limit:
             self.refused += 1
             if time.monotonic() - self._refused_said >= 1:
                 self._refused_said = time.monotonic()

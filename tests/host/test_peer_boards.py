@@ -285,7 +285,7 @@ def test_a_message_is_acknowledged_when_its_handler_is_done_with_it() -> None:
 
 @pytest.mark.parametrize("kind", ["at once", "later"])
 def test_connections_that_are_cut_at_random_lose_nothing_and_repeat_nothing(kind: str, tmp_path: Path) -> None:
-    count = 3_000
+    count = 2_000
 
     class Later(Noted):
         def text(self, client: Client, text: str) -> Handled:

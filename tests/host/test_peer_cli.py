@@ -255,7 +255,6 @@ def test_on_a_terminal_there_is_a_table_and_a_line_to_type(tmp_path: Path) -> No
     import termios
 
     outer, inner = pty.openpty()
-    termios.tcsetwinsize(inner, (24, 120))
     before = termios.tcgetattr(inner)
     shown = ""
 
@@ -274,7 +273,7 @@ def test_on_a_terminal_there_is_a_table_and_a_line_to_type(tmp_path: Path) -> No
             stdout=inner,
             stderr=inner,
             cwd=tmp_path,
-            env={**os.environ, "TERM": "xterm", "COLUMNS": "120"},
+            env={**os.environ, "TERM": "xterm", "COLUMNS": "120", "LINES": "24"},
             start_new_session=True,
         ) as process:
             try:
