@@ -32,6 +32,8 @@ class Keyboard:
 
     def read_lines(self) -> None:
         """Reads whole lines, from a pipe or from a terminal that edits them by itself."""
+        if is_in_background():
+            return
         threading.Thread(target=self._lines, name="otalink keyboard", daemon=True).start()
 
     @contextlib.contextmanager
@@ -118,6 +120,15 @@ class Keyboard:
     def _end(self) -> None:
         with contextlib.suppress(RuntimeError):
             self._loop.call_soon_threadsafe(self._on_end)
+
+
+def is_in_background() -> bool:
+    """True in a shell's background, where reading from its terminal would stop this process."""
+    try:
+        return os.tcgetpgrp(0) != os.getpgrp()
+    except (OSError, AttributeError):
+        # The input is no terminal, or the system has no such thing.
+        return False
 
 
 def _pieces() -> Iterator[bytes]:

@@ -20,7 +20,7 @@ from otalink_host.board_secrets import load_board_secrets
 from otalink_host.connection import RESULTS, Counters, LinkOptions, printable
 from otalink_host.errors import UserError
 from otalink_host.fleet import Board, Fleet
-from otalink_host.keyboard import Keyboard
+from otalink_host.keyboard import Keyboard, is_in_background
 from otalink_host.peer import AskError, Client, Handled, Handler, Past, Peer, Report, faults_line, logger
 from otalink_host.peer_client import PeerClient
 from otalink_host.recorder import Recorder
@@ -524,7 +524,7 @@ class _Screen:
     @contextlib.contextmanager
     def live(self, peer: Peer, keyboard: Keyboard) -> Iterator[None]:
         """A table of the clients that changes as they do, and the line that is typed; where there is a terminal."""
-        is_typed = sys.stdin is not None and sys.stdin.isatty()
+        is_typed = sys.stdin is not None and sys.stdin.isatty() and not is_in_background()
         if not self.is_terminal:
             keyboard.read_lines()
             yield
