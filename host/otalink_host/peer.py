@@ -146,6 +146,7 @@ class Client(Connection):
         self._inbox: deque[Call] = deque()
         self._acks: dict[str, int] = {}
         self._has_failed = False
+        self._is_doubted = False
         self._asked = 0
         self._answers: dict[int, asyncio.Future[Answer]] = {}
         self._seen = 0.0
@@ -228,6 +229,7 @@ class Peer:
         self._verify_timeout = verify_timeout
         self._links = Links(self, options or LinkOptions(), tap)
         self._server: asyncio.Server | None = None
+        self._clients: set[Client] = set()
         self._boards: dict[str, Client] = {}
         self._holding: set[Client] = set()
         self._sequences: OrderedDict[str, int] = OrderedDict()
@@ -285,9 +287,7 @@ class Peer:
     @property
     def clients(self) -> list[Client]:
         """The clients, the longest connected first."""
-        return sorted(
-            (client for client in self._links.open if isinstance(client, Client)), key=lambda client: client.connected
-        )
+        return sorted(self._clients, key=lambda client: client.connected)
 
     @property
     def past(self) -> list[Past]:
@@ -298,15 +298,17 @@ class Peer:
         """What went over all connections, those that are closed included."""
         total = Counters()
         total.add(self._gone)
-        for client in self._links.open:
+        for client in self._clients:
             total.add(client.counters)
         return total
 
     def find(self, who: str) -> list[Client]:
-        """The clients that `who` means: a board's name, "IP:PORT", or "IP" (note 70) for all that have it."""
-        if who in self._boards:
+        """The clients that `who` means: "IP:PORT", "IP" (note 70) for all that have it, or a board's name."""
+        # In this order: a board that calls itself by another's address gets nothing that is meant for that one.
+        found = [client for client in self._clients if who in (client.address, client.host)]
+        if not found and who in self._boards:
             return [self._boards[who]]
-        return [client for client in self.clients if who in (client.address, client.host)]
+        return sorted(found, key=lambda client: client.connected)
 
     # --- sending
 
@@ -323,7 +325,7 @@ class Peer:
 
     def broadcast(self, data: "str | bytes") -> int:
         """Sends a frame to all clients. How many took it."""
-        return send_to_all(list(self._links.open), data, self._links)
+        return send_to_all(list(self._clients), data, self._links)
 
     async def ask(self, board: "str | Client", what: str, *, timeout: float = ASK_TIMEOUT) -> Answer:
         """Asks a board to "check", "report" or "restart" (docs/link.md), and waits for its answer.
@@ -360,13 +362,14 @@ class Peer:
         """For Links."""
         if self._server is None:
             return False
-        if len(self._links.open) >= self.limit:
+        if len(self._clients) >= self.limit:
             self.refused += 1
             if time.monotonic() - self._refused_said >= 1:
                 self._refused_said = time.monotonic()
                 logger.warning("%s refused: %d clients are connected, and no more may be", client.address, self.limit)
             self._handler.refused(client.address)
             return False
+        self._clients.add(client)
         self._do(client, self._handler.connected, client)
         return True
 
@@ -398,6 +401,7 @@ class Peer:
 
     def lost(self, client: Client, reason: str) -> None:
         """For Links."""
+        self._clients.discard(client)
         self._remember(client, reason)
         self._holding.discard(client)
         name = client.board
@@ -631,7 +635,7 @@ class Peer:
             self._admit(client)
         elif hello.board not in self.secrets:
             self._decide(client)
-            logger.warning("%s says that it is %s, of which no secret is known here", client.address, hello.board)
+            self._doubt(client, "%s says that it is %s, of which no secret is known here")
         else:
             # It is told when the proof is there.
             client._is_undecided = True
@@ -649,9 +653,14 @@ class Peer:
         if client.is_verified:
             self._admit(client)
         else:
-            logger.warning("%s says that it is %s, and cannot prove it", client.address, hello.board)
+            self._doubt(client, "%s says that it is %s, and cannot prove it")
         self._do(client, self._handler.identified, client)
         self._decide(client)
+
+    def _doubt(self, client: Client, line: str) -> None:
+        if not client._is_doubted and client.hello is not None:
+            client._is_doubted = True
+            logger.warning(line, client.address, client.hello.board)
 
     def _admit(self, client: Client) -> None:
         hello, fleet = client.hello, self._fleet

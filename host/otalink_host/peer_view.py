@@ -29,14 +29,14 @@ from otalink_host.soak import Plan, Soak, SoakHandler
 REFRESH = 0.25
 # How often a soak says how far it is, in seconds.
 PROGRESS = 2.0
-# At most so many texts and faults are printed in a second: a terminal is slower than a network.
+# At most so many lines are printed in a second: a terminal is slower than a network.
 LINES_MAX = 200
 ASKS = ("check", "report", "restart")
 COMMANDS = f"""\
 send WHO TEXT     send to a board, an IP:PORT, or all that have an IP
 broadcast TEXT    send to all
 ask BOARD WHAT    ask a board whose secret is known: {", ".join(ASKS)}
-clients           who is connected, and who was
+clients           who is connected
 fleet             the boards: what they run, and what they said last
 reload            read the secrets again
 quit              end"""
@@ -99,7 +99,7 @@ class _View(Handler):
 
     def text(self, client: Client, text: str) -> Handled:
         if not self._manner.quiet:
-            self._screen.traffic(f"{client} > {printable(text)}")
+            self._screen.event(f"{client} > {printable(text)}")
         reply = text if self._manner.echo else self._manner.answer
         if reply is not None:
             try:
@@ -108,14 +108,14 @@ class _View(Handler):
                     return self._answer_later(client, reply)
                 client.send(reply)
             except ValueError as error:
-                self._screen.traffic(f"{client} is not answered: {error}")
+                self._screen.event(f"{client} is not answered: {error}")
         return None
 
     async def _answer_later(self, client: Client, reply: str) -> None:
         try:
             await client.send_patiently(reply)
         except ValueError as error:
-            self._screen.traffic(f"{client} is not answered: {error}")
+            self._screen.event(f"{client} is not answered: {error}")
 
     def identified(self, client: Client) -> Handled:
         hello = client.hello
@@ -134,7 +134,7 @@ class _View(Handler):
 
     def fault(self, client: Client, result: int, data: bytes) -> Handled:
         if not self._manner.quiet:
-            self._screen.traffic(f"{client} sent a fault: {RESULTS[result]}")
+            self._screen.event(f"{client} sent a fault: {RESULTS[result]}")
         return None
 
     def disconnected(self, client: Client, reason: str) -> Handled:
@@ -496,15 +496,11 @@ class _Screen:
             print(line, file=sys.stderr, flush=True)
 
     def event(self, line: str) -> None:
-        """Says what happened, and when."""
-        self.say(f"{time.strftime('%H:%M:%S')} {line}")
-
-    def traffic(self, line: str) -> None:
-        """Says what came, unless there is too much of it to be read."""
+        """Says what happened, and when; unless so much happens that nobody could read it."""
         self._new_second()
         if self._lines < LINES_MAX:
             self._lines += 1
-            self.event(line)
+            self.say(f"{time.strftime('%H:%M:%S')} {line}")
         else:
             self._passed_over += 1
 
@@ -563,7 +559,7 @@ class _Screen:
         self._second, self._lines = now, 0
         if self._passed_over:
             passed_over, self._passed_over = self._passed_over, 0
-            self.event(f"({passed_over:,} more lines passed over: --quiet prints none, --record keeps all)")
+            self.event(f"({passed_over:,} lines passed over: --quiet prints no texts, --record keeps all)")
 
 
 def _peer(place: Place, handler: Handler, fleet: Fleet | None) -> Peer:

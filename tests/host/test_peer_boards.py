@@ -430,6 +430,21 @@ def test_without_secrets_a_board_is_listed_and_not_verified(tmp_path: Path) -> N
     run(main)
 
 
+def test_a_board_that_calls_itself_by_anothers_address_gets_nothing_of_that_ones() -> None:
+    async def main() -> None:
+        async with peer_for() as peer, board_at(peer) as victim, board_at(peer) as thief:
+            await until(lambda: len(peer.clients) == 2)
+            for name in (peer.clients[0].address, LOOPBACK):
+                await thief.hello(None, board=name)
+                await thief.settled()
+            assert peer.send(peer.clients[0].address, "for the first") == 1
+            assert peer.send(LOOPBACK, "for both") == 2
+            assert [await anext(victim.link) for _ in range(2)] == ["for the first", "for both"]
+            assert await anext(thief.link) == "for both"
+
+    run(main)
+
+
 def test_of_two_connections_of_one_board_the_newer_verified_one_counts() -> None:
     async def main() -> None:
         handler = Noted()
