@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import allocation, download, frame, guard, heap, link_heap, one_file, signature, signed_heap, wear
+from bench import allocation, download, frame, guard, heap, link_heap, one_file, peer, signature, signed_heap, wear
 from bench.board import BoardError
 from bench.report import Table, make_console, save, show
 from otalink_host.errors import UserError
@@ -28,6 +28,7 @@ TABLES = (
     "one-file",
     "frame",
     "link-heap",
+    "peer",
 )
 # Only when it is asked for: it takes minutes.
 LONG = ("power-cut",)
@@ -53,6 +54,7 @@ def main() -> int:
         "one-file": one_file.measure,
         "frame": lambda work: frame.measure(work, options.rounds),
         "link-heap": link_heap.measure,
+        "peer": peer.measure,
     }
     console = make_console()
     found: list[Table] = []

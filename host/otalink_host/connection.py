@@ -415,7 +415,10 @@ class Connection(asyncio.BufferedProtocol):
         self.links.open.discard(self)
         self.links.stalled.discard(self)
         self.is_closing = True
-        self._transport = None
+        if self._transport is not None:
+            # TLS wants to be told, although it is over.
+            self._transport.close()
+            self._transport = None
         self.counters.unsent += len(self._queue)
         self._queue.clear()
         self._queued = 0

@@ -19,6 +19,9 @@ APPLICATION_ID = 0x6F74616C
 FORMAT = 1
 # A numbering is made anew by a board that lost its own: the oldest ones are forgotten.
 SEQUENCES_MAX = 100_000
+BOARDS_MAX = 100_000
+# After so many deliveries it is looked whether there are too many.
+PRUNE_EVERY = 10_000
 # How long another program may hold the database, in seconds: the peer serves nobody meanwhile.
 LOCK_TIMEOUT = 1.0
 
@@ -71,6 +74,7 @@ class Fleet:
 
     def __init__(self, path: Path, *, read_only: bool = False, lock_timeout: float = LOCK_TIMEOUT) -> None:
         self.path = path
+        self._deliveries = 0
         if read_only and not path.exists():
             raise UserError(f"there is no {path}: otalink peer --fleet {path} makes it")
         with self._translated():
@@ -128,8 +132,13 @@ class Fleet:
         verified: bool = False,
         now: float | None = None,
     ) -> None:
-        """Notes who a board says that it is."""
+        """Notes who a board says that it is. Raises UserError for a new one where there are too many already."""
         when = time.time() if now is None else now
+        with self._translated():
+            known = self._database.execute("SELECT 1 FROM board WHERE name = ?", (name,)).fetchone()
+            ((count,),) = self._database.execute("SELECT count(*) FROM board") if known is None else ((0,),)
+        if count >= BOARDS_MAX:
+            raise UserError(f"{self.path} knows {count:,} boards, and takes no more: forget those that are not there")
         self._write(
             "INSERT INTO board (name, application, version, state, platform, otalink, address, verified, first_seen, "
             "last_seen) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?9) ON CONFLICT (name) DO UPDATE SET "
@@ -189,9 +198,16 @@ class Fleet:
             "last = max(last, ?2), seen = ?3",
             (sequence, number, time.time()),
         )
+        self._deliveries += 1
+        if self._deliveries % PRUNE_EVERY == 0:
+            self.prune()
 
     def prune(self, keep: int = SEQUENCES_MAX) -> None:
         """Forgets all but the `keep` numberings that were used last."""
+        with self._translated():
+            ((count,),) = self._database.execute("SELECT count(*) FROM sequence")
+        if count <= keep:
+            return
         self._write(
             "DELETE FROM sequence WHERE sequence IN "
             "(SELECT sequence FROM sequence ORDER BY seen DESC LIMIT -1 OFFSET ?)",
@@ -216,6 +232,8 @@ class Fleet:
             database.execute("PRAGMA synchronous = NORMAL")
             if not tables:
                 database.executescript(_SCHEMA)
+            # Whether another program holds it is told now, and not when the first board is there.
+            database.execute("BEGIN IMMEDIATE")
             self.prune()
             self.commit()
 

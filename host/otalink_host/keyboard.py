@@ -8,12 +8,15 @@ import asyncio
 import codecs
 import contextlib
 import os
+import re
 import sys
 import threading
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
 _LINE_MAX = 1 << 20
+# The arrows and their like, as terminals send them (ECMA-48): each in one piece.
+_SPECIAL_KEYS = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|O.|.)?")
 
 
 class Keyboard:
@@ -29,6 +32,8 @@ class Keyboard:
 
     def read_lines(self) -> None:
         """Reads whole lines, from a pipe or from a terminal that edits them by itself."""
+        if is_in_background():
+            return
         threading.Thread(target=self._lines, name="otalink keyboard", daemon=True).start()
 
     @contextlib.contextmanager
@@ -70,8 +75,7 @@ class Keyboard:
     def _keys(self) -> None:
         decoder = codecs.getincrementaldecoder("utf-8")("replace")
         for data in _pieces():
-            # The arrows and their like begin with an escape, and come in one piece.
-            if not data.startswith(b"\x1b") and not self._press(decoder.decode(data)):
+            if not self._press(_SPECIAL_KEYS.sub("", decoder.decode(data))):
                 return
         self._end()
 
@@ -116,6 +120,15 @@ class Keyboard:
     def _end(self) -> None:
         with contextlib.suppress(RuntimeError):
             self._loop.call_soon_threadsafe(self._on_end)
+
+
+def is_in_background() -> bool:
+    """True in a shell's background, where reading from its terminal would stop this process."""
+    try:
+        return os.tcgetpgrp(0) != os.getpgrp()
+    except (OSError, AttributeError):
+        # The input is no terminal, or the system has no such thing.
+        return False
 
 
 def _pieces() -> Iterator[bytes]:

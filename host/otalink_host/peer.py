@@ -57,8 +57,6 @@ HANDSHAKE_TIMEOUT = 10.0
 # How often the database learns who was heard, in seconds.
 SEEN_INTERVAL = 5.0
 
-_HELLO = '{"otalink":"hello"'
-
 Handled = Awaitable[None] | None
 
 
@@ -146,6 +144,7 @@ class Client(Connection):
         self._inbox: deque[Call] = deque()
         self._acks: dict[str, int] = {}
         self._has_failed = False
+        self._is_doubted = False
         self._asked = 0
         self._answers: dict[int, asyncio.Future[Answer]] = {}
         self._seen = 0.0
@@ -228,6 +227,7 @@ class Peer:
         self._verify_timeout = verify_timeout
         self._links = Links(self, options or LinkOptions(), tap)
         self._server: asyncio.Server | None = None
+        self._clients: set[Client] = set()
         self._boards: dict[str, Client] = {}
         self._holding: set[Client] = set()
         self._sequences: OrderedDict[str, int] = OrderedDict()
@@ -285,9 +285,7 @@ class Peer:
     @property
     def clients(self) -> list[Client]:
         """The clients, the longest connected first."""
-        return sorted(
-            (client for client in self._links.open if isinstance(client, Client)), key=lambda client: client.connected
-        )
+        return sorted(self._clients, key=lambda client: client.connected)
 
     @property
     def past(self) -> list[Past]:
@@ -298,15 +296,17 @@ class Peer:
         """What went over all connections, those that are closed included."""
         total = Counters()
         total.add(self._gone)
-        for client in self._links.open:
+        for client in self._clients:
             total.add(client.counters)
         return total
 
     def find(self, who: str) -> list[Client]:
-        """The clients that `who` means: a board's name, "IP:PORT", or "IP" (note 70) for all that have it."""
-        if who in self._boards:
+        """The clients that `who` means: "IP:PORT", "IP" (note 70) for all that have it, or a board's name."""
+        # In this order: a board that calls itself by another's address gets nothing that is meant for that one.
+        found = [client for client in self._clients if who in (client.address, client.host)]
+        if not found and who in self._boards:
             return [self._boards[who]]
-        return [client for client in self.clients if who in (client.address, client.host)]
+        return sorted(found, key=lambda client: client.connected)
 
     # --- sending
 
@@ -323,7 +323,7 @@ class Peer:
 
     def broadcast(self, data: "str | bytes") -> int:
         """Sends a frame to all clients. How many took it."""
-        return send_to_all(list(self._links.open), data, self._links)
+        return send_to_all(list(self._clients), data, self._links)
 
     async def ask(self, board: "str | Client", what: str, *, timeout: float = ASK_TIMEOUT) -> Answer:
         """Asks a board to "check", "report" or "restart" (docs/link.md), and waits for its answer.
@@ -358,13 +358,16 @@ class Peer:
 
     def opened(self, client: Client) -> bool:
         """For Links."""
-        if len(self._links.open) >= self.limit or self._server is None:
+        if self._server is None:
+            return False
+        if len(self._clients) >= self.limit:
             self.refused += 1
             if time.monotonic() - self._refused_said >= 1:
                 self._refused_said = time.monotonic()
                 logger.warning("%s refused: %d clients are connected, and no more may be", client.address, self.limit)
             self._handler.refused(client.address)
             return False
+        self._clients.add(client)
         self._do(client, self._handler.connected, client)
         return True
 
@@ -396,6 +399,7 @@ class Peer:
 
     def lost(self, client: Client, reason: str) -> None:
         """For Links."""
+        self._clients.discard(client)
         self._remember(client, reason)
         self._holding.discard(client)
         name = client.board
@@ -469,9 +473,6 @@ class Peer:
     def _message(self, client: Client, text: str) -> None:
         try:
             kind, fields = parse_message(text)
-            if text.startswith(_HELLO) and kind != "hello":
-                # It has a field of the name that says the kind, and JSON's last one counts.
-                kind, fields["otalink"] = "hello", kind
             if kind == "ping":
                 client.send(self._pong)
             elif kind == "keep":
@@ -629,7 +630,7 @@ class Peer:
             self._admit(client)
         elif hello.board not in self.secrets:
             self._decide(client)
-            logger.warning("%s says that it is %s, of which no secret is known here", client.address, hello.board)
+            self._doubt(client, "%s says that it is %s, of which no secret is known here")
         else:
             # It is told when the proof is there.
             client._is_undecided = True
@@ -647,9 +648,14 @@ class Peer:
         if client.is_verified:
             self._admit(client)
         else:
-            logger.warning("%s says that it is %s, and cannot prove it", client.address, hello.board)
+            self._doubt(client, "%s says that it is %s, and cannot prove it")
         self._do(client, self._handler.identified, client)
         self._decide(client)
+
+    def _doubt(self, client: Client, line: str) -> None:
+        if not client._is_doubted and client.hello is not None:
+            client._is_doubted = True
+            logger.warning(line, client.address, client.hello.board)
 
     def _admit(self, client: Client) -> None:
         hello, fleet = client.hello, self._fleet
@@ -740,7 +746,9 @@ def _hello(fields: dict[str, object]) -> Hello:
         raise ValueError("board")
     if not isinstance(challenge, str) or not re.fullmatch("[0-9a-fA-F]{32}", challenge):
         raise ValueError("challenge")
-    known = [_text(fields, key) for key in ("name", "version", "state", "platform", "otalink", "failed", "reason")]
+    known = [
+        _text(fields, key) for key in ("name", "version", "state", "platform", "otalink_version", "failed", "reason")
+    ]
     return Hello(board, challenge, *known)
 
 

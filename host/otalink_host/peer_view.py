@@ -20,7 +20,7 @@ from otalink_host.board_secrets import load_board_secrets
 from otalink_host.connection import RESULTS, Counters, LinkOptions, printable
 from otalink_host.errors import UserError
 from otalink_host.fleet import Board, Fleet
-from otalink_host.keyboard import Keyboard
+from otalink_host.keyboard import Keyboard, is_in_background
 from otalink_host.peer import AskError, Client, Handled, Handler, Past, Peer, Report, faults_line, logger
 from otalink_host.peer_client import PeerClient
 from otalink_host.recorder import Recorder
@@ -29,14 +29,14 @@ from otalink_host.soak import Plan, Soak, SoakHandler
 REFRESH = 0.25
 # How often a soak says how far it is, in seconds.
 PROGRESS = 2.0
-# At most so many texts and faults are printed in a second: a terminal is slower than a network.
+# At most so many lines are printed in a second: a terminal is slower than a network.
 LINES_MAX = 200
 ASKS = ("check", "report", "restart")
 COMMANDS = f"""\
 send WHO TEXT     send to a board, an IP:PORT, or all that have an IP
 broadcast TEXT    send to all
 ask BOARD WHAT    ask a board whose secret is known: {", ".join(ASKS)}
-clients           who is connected, and who was
+clients           who is connected
 fleet             the boards: what they run, and what they said last
 reload            read the secrets again
 quit              end"""
@@ -99,7 +99,7 @@ class _View(Handler):
 
     def text(self, client: Client, text: str) -> Handled:
         if not self._manner.quiet:
-            self._screen.traffic(f"{client} > {printable(text)}")
+            self._screen.event(f"{client} > {printable(text)}")
         reply = text if self._manner.echo else self._manner.answer
         if reply is not None:
             try:
@@ -108,14 +108,14 @@ class _View(Handler):
                     return self._answer_later(client, reply)
                 client.send(reply)
             except ValueError as error:
-                self._screen.traffic(f"{client} is not answered: {error}")
+                self._screen.event(f"{client} is not answered: {error}")
         return None
 
     async def _answer_later(self, client: Client, reply: str) -> None:
         try:
             await client.send_patiently(reply)
         except ValueError as error:
-            self._screen.traffic(f"{client} is not answered: {error}")
+            self._screen.event(f"{client} is not answered: {error}")
 
     def identified(self, client: Client) -> Handled:
         hello = client.hello
@@ -134,7 +134,7 @@ class _View(Handler):
 
     def fault(self, client: Client, result: int, data: bytes) -> Handled:
         if not self._manner.quiet:
-            self._screen.traffic(f"{client} sent a fault: {RESULTS[result]}")
+            self._screen.event(f"{client} sent a fault: {RESULTS[result]}")
         return None
 
     def disconnected(self, client: Client, reason: str) -> Handled:
@@ -150,6 +150,7 @@ async def serve(stop: asyncio.Event, place: Place, manner: Manner, fleet: Fleet 
     with _logged(screen):
         async with peer:
             _print_place(screen, peer, place)
+            screen.say("Ctrl-C ends it; help lists what can be typed.")
             commands = _Commands(peer, screen, stop, fleet, place)
             with screen.live(peer, commands.keyboard):
                 await _watched(stop, screen, place.recorder)
@@ -352,7 +353,7 @@ async def soak_as_server(stop: asyncio.Event, place: Place, plan: Plan) -> bool:
     with _logged(screen):
         async with _peer(place, handler, None) as peer:
             _print_place(screen, peer, place)
-            screen.say(f"A soak with each that connects: {_plan_line(plan)}.")
+            screen.say(f"A soak with each that connects: {_plan_line(plan)}. Ctrl-C ends it.")
             done = asyncio.ensure_future(handler.done.wait())
             while not stop.is_set() and not done.done():
                 await _pause(stop, PROGRESS, done)
@@ -421,7 +422,8 @@ def report_line(event: str, version: str | None, percent: float | None, reason: 
 
 def counters_line(counters: Counters) -> str:
     """What went over a connection, in a few words."""
-    line = f"{counters.frames_in:,} frames in, {counters.frames_out:,} out"
+    frames = "frame" if counters.frames_in == 1 else "frames"
+    line = f"{counters.frames_in:,} {frames} in, {counters.frames_out:,} out"
     if any(counters.faults):
         line += f", {faults_line(counters)}"
     return f"{line}, {counters.unsent:,} not sent" if counters.unsent else line
@@ -494,15 +496,11 @@ class _Screen:
             print(line, file=sys.stderr, flush=True)
 
     def event(self, line: str) -> None:
-        """Says what happened, and when."""
-        self.say(f"{time.strftime('%H:%M:%S')} {line}")
-
-    def traffic(self, line: str) -> None:
-        """Says what came, unless there is too much of it to be read."""
+        """Says what happened, and when; unless so much happens that nobody could read it."""
         self._new_second()
         if self._lines < LINES_MAX:
             self._lines += 1
-            self.event(line)
+            self.say(f"{time.strftime('%H:%M:%S')} {line}")
         else:
             self._passed_over += 1
 
@@ -522,7 +520,7 @@ class _Screen:
     @contextlib.contextmanager
     def live(self, peer: Peer, keyboard: Keyboard) -> Iterator[None]:
         """A table of the clients that changes as they do, and the line that is typed; where there is a terminal."""
-        is_typed = sys.stdin is not None and sys.stdin.isatty()
+        is_typed = sys.stdin is not None and sys.stdin.isatty() and not is_in_background()
         if not self.is_terminal:
             keyboard.read_lines()
             yield
@@ -561,7 +559,7 @@ class _Screen:
         self._second, self._lines = now, 0
         if self._passed_over:
             passed_over, self._passed_over = self._passed_over, 0
-            self.event(f"({passed_over:,} more lines passed over: --quiet prints none, --record keeps all)")
+            self.event(f"({passed_over:,} lines passed over: --quiet prints no texts, --record keeps all)")
 
 
 def _peer(place: Place, handler: Handler, fleet: Fleet | None) -> Peer:
@@ -584,7 +582,6 @@ def _print_place(screen: _Screen, peer: Peer, place: Place) -> None:
     screen.say(
         f"Listening on {where}, port {peer.port}, for {_clients(place.clients)}{' by TLS' if place.ssl else ''}."
     )
-    screen.say("Ctrl-C ends it; help lists what can be typed.")
 
 
 @contextlib.contextmanager

@@ -67,6 +67,7 @@ class Soak:
         self.closed: str | None = None
         self._seen = bytearray(plan.wanted + 1)
         self._highest = 0
+        self._is_over = False
         self._heard = time.monotonic()
 
     def text(self, number: int) -> str:
@@ -101,8 +102,9 @@ class Soak:
         self.faults[result] += 1
 
     def lost(self, reason: str) -> None:
-        """Takes note that the connection is closed."""
-        self.closed = reason
+        """Takes note that the connection is closed, unless that is after the end."""
+        if not self._is_over:
+            self.closed = reason
 
     async def run(self, connection: Connection) -> None:
         """Sends all frames, and waits until as many came, or no more do."""
@@ -124,6 +126,7 @@ class Soak:
         await connection.drain()
         if self.closed is None:
             await asyncio.sleep(LINGER)
+        self._is_over = True
 
     @property
     def good(self) -> int:

@@ -24,7 +24,8 @@ def test_every_message_is_known_by_its_beginning():
 
 def test_a_message_holds_neither_stx_nor_etx_of_note_70():
     text = format_message("keep", data="@a;b@;")
-    assert "@" not in text and ";" not in text
+    assert "@" not in text
+    assert ";" not in text
     assert parse_message(text) == ("keep", {"data": "@a;b@;"})
 
 

@@ -110,6 +110,22 @@ def test_numberings_are_forgotten_the_oldest_first(path: Path) -> None:
         assert [fleet.last(f"{number:016}") for number in range(10)] == [0] * 7 + [1] * 3
 
 
+def test_there_is_an_end_to_what_strangers_can_fill_it_with(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("otalink_host.fleet.BOARDS_MAX", 3)
+    monkeypatch.setattr("otalink_host.fleet.PRUNE_EVERY", 5)
+    monkeypatch.setattr(Fleet.prune, "__defaults__", (3,))
+    with Fleet(path) as fleet:
+        for number in range(3):
+            fleet.hello(f"board-{number}")
+        with pytest.raises(UserError, match="knows 3 boards, and takes no more"):
+            fleet.hello("board-3")
+        fleet.hello("board-1", version="1.0.0.3")
+        assert names(fleet) == ["board-0", "board-1", "board-2"]
+        for number in range(10):
+            fleet.delivered(f"{number:016}", 1)
+        assert sum(fleet.last(f"{number:016}") for number in range(10)) == 3
+
+
 def test_what_is_committed_outlives_a_kill(path: Path) -> None:
     code = (
         "import sys\n"

@@ -30,7 +30,7 @@ HELLO = {
     "version": "1.0.0.2",
     "state": "confirmed",
     "platform": "esp32",
-    "otalink": "0.1.0",
+    "otalink_version": "0.1.0",
 }
 
 
@@ -285,7 +285,7 @@ def test_a_message_is_acknowledged_when_its_handler_is_done_with_it() -> None:
 
 @pytest.mark.parametrize("kind", ["at once", "later"])
 def test_connections_that_are_cut_at_random_lose_nothing_and_repeat_nothing(kind: str, tmp_path: Path) -> None:
-    count = 3_000
+    count = 2_000
 
     class Later(Noted):
         def text(self, client: Client, text: str) -> Handled:
@@ -426,6 +426,21 @@ def test_without_secrets_a_board_is_listed_and_not_verified(tmp_path: Path) -> N
                 with pytest.raises(AskError, match="no secret of it is known here"):
                     await peer.ask("board-1", "check")
             assert [(known.name, known.verified) for known in fleet.boards()] == [("board-1", False)]
+
+    run(main)
+
+
+def test_a_board_that_calls_itself_by_anothers_address_gets_nothing_of_that_ones() -> None:
+    async def main() -> None:
+        async with peer_for() as peer, board_at(peer) as victim, board_at(peer) as thief:
+            await until(lambda: len(peer.clients) == 2)
+            for name in (peer.clients[0].address, LOOPBACK):
+                await thief.hello(None, board=name)
+                await thief.settled()
+            assert peer.send(peer.clients[0].address, "for the first") == 1
+            assert peer.send(LOOPBACK, "for both") == 2
+            assert [await anext(victim.link) for _ in range(2)] == ["for the first", "for both"]
+            assert await anext(thief.link) == "for both"
 
     run(main)
 

@@ -167,7 +167,7 @@ def test_what_is_wrong_on_the_way_is_found(name: str) -> None:
 
     async def main() -> None:
         async with peer_for(Echo(change)) as peer:
-            soak = await soak_with(peer, Plan(100, 200, patience=0.4))
+            soak = await soak_with(peer, Plan(100, 200, patience=1.0))
             assert soak.differences == expected
             assert "DIFFERS" in soak.result
 
@@ -182,7 +182,7 @@ def test_a_connection_that_breaks_is_found() -> None:
 
     async def main() -> None:
         async with peer_for(Echo(breaks)) as peer:
-            soak = await soak_with(peer, Plan(1000, 200, 0.001, patience=0.4))
+            soak = await soak_with(peer, Plan(1000, 200, 0.001, patience=1.0))
             assert soak.missing >= 950
             assert soak.sent < 1000
             assert "the other end closed it" in soak.differences[-1] or "broke off" in soak.differences[-1]
@@ -192,9 +192,9 @@ def test_a_connection_that_breaks_is_found() -> None:
 
 def test_two_soaks_of_different_length_differ() -> None:
     async def main() -> None:
-        handler = SoakHandler(Plan(50, 200, patience=0.4))
+        handler = SoakHandler(Plan(50, 200, patience=1.0))
         async with peer_for(handler) as peer:
-            mine = await soak_with(peer, Plan(100, 200, patience=0.4))
+            mine = await soak_with(peer, Plan(100, 200, patience=1.0))
             await handler.done.wait()
         (theirs,) = handler.soaks.values()
         assert mine.differences[0] == "50 missing"
