@@ -3,11 +3,12 @@
 The file is TOML, one section: `[board]`, and below it a line NAME = "SECRET" for each board. A secret is in no message.
 """
 
+import json
 import os
 import sys
 from pathlib import Path
 
-from otalink_host.accounts import check_mode
+from otalink_host.accounts import check_mode, new_password
 from otalink_host.errors import UserError
 
 if sys.version_info >= (3, 11):
@@ -15,6 +16,8 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
+BOARD_SECRETS_NAME = "boards.secrets"
+_HEAD = "# The boards' secrets, by which they and this host know each other: for your eyes only."
 # Of 22 characters as `otalink init` makes passwords there is no guessing; below this there soon is.
 SECRET_MIN = 8
 SECRET_MAX = 128
@@ -40,6 +43,34 @@ def load_board_secrets(path: Path) -> dict[str, str]:
     if not isinstance(table, dict) or len(document) != 1:
         raise UserError(f"{path}: it must hold one section, [board], and nothing else")
     return {check_board_name(path, name): _secret(path, name, secret) for name, secret in table.items()}
+
+
+def secret_of(path: Path, name: str) -> str:
+    """The secret of the board `name` in the file `path`; where there is none, a new one is put there, and the file made.
+
+    Raises UserError when the file is wrong, or cannot be written.
+    """
+    check_board_name(path, name)
+    try:
+        # The mode is given as the file is made: at no moment can anybody else open it.
+        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+            file.write(f"{_HEAD}\n\n[board]\n")
+    except FileExistsError:
+        known = load_board_secrets(path)
+        if name in known:
+            return known[name]
+    except OSError as error:
+        raise UserError(f"{path} cannot be written ({error.strerror})") from None
+    secret = new_password()
+    try:
+        whole = path.read_bytes().endswith(b"\n")
+        with path.open("a", encoding="utf-8") as file:
+            # In quotes, TOML has printable text as JSON has it.
+            file.write("" if whole else "\n")
+            file.write(f"{json.dumps(name, ensure_ascii=False)} = {json.dumps(secret)}\n")
+    except OSError as error:
+        raise UserError(f"{path} cannot be written ({error.strerror})") from None
+    return secret
 
 
 def is_board_name(name: object) -> bool:
