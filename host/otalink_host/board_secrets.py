@@ -46,7 +46,7 @@ def load_board_secrets(path: Path) -> dict[str, str]:
 
 
 def secret_of(path: Path, name: str) -> str:
-    """The secret of the board `name` in the file `path`; where there is none, a new one is put there, and the file made.
+    """The secret of the board `name` in the file `path`; where there is none, it gets one, and the file is made.
 
     Raises UserError when the file is wrong, or cannot be written.
     """
