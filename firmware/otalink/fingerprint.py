@@ -15,10 +15,11 @@ _SUMS_MAX = const(32768)
 _SUMS = "SHA256SUMS"
 
 
-async def refuse_change(job, stay=True):
-    """Raises FolderChangedError when the folder is not what it was at first. Says goodbye unless it is to `stay`."""
+async def refuse_change(job):
+    """Raises FolderChangedError when the folder is not what it was at first. Says goodbye once all has come."""
     from otalink.ftp_listing import FtpListing
 
+    stay = job.most is not None
     async with FtpListing(*job.config.server) as client:
         client.resume(job.link)
         try:

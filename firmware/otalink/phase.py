@@ -5,40 +5,45 @@ beside their application. So the updater calls each phase by its name here: its 
 it is over. What a phase gives back must be data alone (tuples, lists, instances of classes without methods): one
 function or method that is kept keeps its whole module.
 
-Modules that were there before, such as those that the application imported itself, stay; of others than otalink's, only
-asyncio's streams go. `otalink.errors` is no part of any phase, so that its classes are the same all the time.
+Modules that were there before, such as those that the application imported itself, stay, and so do all that are not
+otalink's. `otalink.errors` is no part of any phase, so that its classes are the same all the time.
 """
 
 import asyncio
 import gc
 import sys
 
+from micropython import const
+
 # What stays once it is there: it is needed between phases, or an application's.
 _STAY = ("errors", "frame", "link", "phase", "updater")
-# Only phases that talk to a server need them; asyncio itself keeps the names that were asked for.
-_STREAMS = "asyncio.stream"
+# In a heap that is smaller, memory counts more than speed: it is collected whenever so much was allocated (bytes), so
+# that what stays does not come to lie between what goes.
+_SMALL_HEAP = const(131072)
+_COLLECT = const(1024)
 
 
 # What keeps a watchdog quiet while a phase is loaded, which holds the application up; None: there is none.
 feed = None
+_is_small = gc.mem_alloc() + gc.mem_free() < _SMALL_HEAP
 
 
 def call(name, *arguments):
     """Gives what a function of otalink gives, such as "config.load"; the modules that this imported are forgotten.
 
-    Modules may stand before it, as in "release prepare.finish": they are imported first. One at a time, modules take
+    Modules may stand before it, as in "release install.finish": they are imported first. One at a time, modules take
     less than when one import leads to the next, since the collector has its turn in between.
     """
-    there = loaded()
+    before = _enter()
     try:
         return _find(name)(*arguments)
     finally:
-        forget(there)
+        _leave(*before)
 
 
 async def run(name, *arguments):
     """`call` for a coroutine or a function, from a coroutine: what is forgotten is sure to be out of memory then."""
-    there = loaded()
+    before = _enter()
     given = None
     is_over = False
     try:
@@ -51,10 +56,27 @@ async def run(name, *arguments):
         raise
     finally:
         given = None  # a coroutine keeps its module
-        forget(there)
+        _leave(*before)
         # Not where it was cancelled, or where somebody pressed Ctrl-C: that is to end here and now.
         if is_over:
             await asyncio.create_task(_collect())
+
+
+async def go(job, steps, rescue):
+    """Runs steps one after the other: phases that take `job` and nothing else, with "; " between their names.
+
+    A step may give further ones, which come before the rest. What it raises goes to the phase `rescue`, beside the job:
+    that raises it again, or gives the steps that are to come instead of the rest.
+    """
+    while steps:
+        step, _, steps = steps.partition("; ")
+        try:
+            more = await run(step, job)
+        except BaseException as error:
+            more = None
+            steps = await run(rescue, job, error)
+        if more:
+            steps = f"{more}; {steps}"
 
 
 async def _collect():
@@ -87,23 +109,25 @@ def _find(name):
     return getattr(found, function)
 
 
-def loaded():
-    """The names of the modules that are there and may be forgotten."""
-    names = [name for name in sys.modules if name[:8] == "otalink." and name[8:] not in _STAY]
-    if _STREAMS in sys.modules:
-        names.append(_STREAMS)
-    return names
+def _enter():
+    # What `_leave` needs to know: after how many bytes the collector came before, and the modules that were there.
+    before = gc.threshold()
+    if _is_small and not 0 <= before <= _COLLECT:
+        gc.threshold(_COLLECT)
+    return before, _loaded()
 
 
-def forget(there):
-    """Forgets all of them but those named in the list `there`."""
+def _leave(before, there):
     # Also what an import without enough memory left half done, which MicroPython would take for whole the next time.
-    for name in loaded():
+    package = sys.modules["otalink"]
+    for name in _loaded():
         if name not in there:
             del sys.modules[name]
-            package, _, part = name.partition(".")
-            package = sys.modules[package]
-            for found in ("stream", "StreamReader") if name == _STREAMS else (part,):
-                if found in package.__dict__:
-                    delattr(package, found)
+            if name[8:] in package.__dict__:
+                delattr(package, name[8:])
+    gc.threshold(before)
     gc.collect()
+
+
+def _loaded():
+    return [name for name in sys.modules if name[:8] == "otalink." and name[8:] not in _STAY]

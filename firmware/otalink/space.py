@@ -17,10 +17,11 @@ _LINE_BYTES = const(100)
 
 
 def check(job):
-    """Raises InstallError unless what is wanted fits, as far as its sizes are known.
+    """Raises InstallError unless what is wanted fits, as far as its sizes are known. `job.total` is the bytes to come.
 
     The way back to the release before is given up for that, if need be, and that is said.
     """
+    job.total = sum(file[3] or file[5] or 0 for file in job.wanted)
     record = sum(len(file[0]) + _LINE_BYTES for file in job.release.files)
     if check_space(job.root + "/", record, [(file[0], file[3] or 0) for file in job.wanted]):
         job.say("the flash is short of space: the release before this one is not kept any more")

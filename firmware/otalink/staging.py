@@ -12,6 +12,16 @@ from otalink.flash import on_flash
 _FLUSH = const(16384)
 
 
+def report(job, size):
+    """Counts `size` more bytes of a download, and says so at each new percent."""
+    job.done += size
+    total = job.total
+    percent = min(100, 100 * job.done // total) if total else -1
+    if percent > job.percent:
+        job.percent = percent
+        job.progress(min(job.done, total), total)
+
+
 class StagedFile:
     """A file `path` that is being staged as `staging_path`, on the flash or, where that is None, not at all: then its
     digest is what is wanted.

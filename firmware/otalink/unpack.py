@@ -15,12 +15,11 @@ from micropython import const
 
 from otalink.chunks import CHUNK, WINDOW_BITS, chunk, chunk_count
 from otalink.errors import ReleaseError
-from otalink.fetch import report
 from otalink.files import kind_of, recorded, size_of
 from otalink.flash import on_flash
 from otalink.ftp_session import FtpSession
 from otalink.layout import INCOMING, NEW_SUFFIX
-from otalink.staging import StagedFile
+from otalink.staging import StagedFile, report
 
 # Another transfer takes several round trips: so many bytes come in less time.
 _GAP_MAX = const(16384)
@@ -38,6 +37,7 @@ async def download(job):
     After a TransferError it can be called again; what is whole, and what is there of the next file, stays. Raises
     ReleaseError for content that is not what the header promises.
     """
+    job.most = job.most or 0
     unpacker = _Unpacker(job)
     try:
         async with FtpSession(*job.config.server) as client:
@@ -46,6 +46,7 @@ async def download(job):
                 while True:
                     start = await unpacker.ready()
                     if start is None:
+                        job.most = None
                         return
                     # Without REST each transfer begins with the first byte: then one must do.
                     unpacker.gap_max = _GAP_MAX if client._has_rest else job.release.size

@@ -14,7 +14,7 @@ from micropython import const
 
 from otalink import phase
 from otalink.errors import FolderChangedError, OtaError, ReleaseError
-from otalink.phase import call, run
+from otalink.phase import call, go, run
 
 _MESSAGES_MAX = const(20)
 # How often a download starts over because the folder changed under it, before it waits for the next check.
@@ -27,13 +27,15 @@ class _Job:
     """What the phases of an update share: data, and no methods.
 
     `config`, `root`, `buffer` and `say`, which takes lines for the user; `link`, the FTP session between two phases;
+    `installed`, `failed`, `on_trial`, `listing`, `sums`, `told` and `found`, what a check knows, see check.py;
     `release`, the offer.Release that is being staged, and `staged`, those of its paths that are staged and whole;
     `is_ready` when that is all of it: PATH.ota-new is there for each file that differs, and for no other;
     `began`, when the program did (ticks_ms; None: long ago), `started` and `checked`, see trial.py;
-    of a plain folder `wanted`, see prepare.compare, and `suffix`, what the name of a staged file ends in;
+    of a plain folder `wanted`, see install.compare, and `suffix`, what the name of a staged file ends in;
     `at`, how many of the wanted files, or of the header's, are done with, and `partial`, what there is of the next, see
-    StagedFile; `failures`, the tries in a row in which nothing came; `count` and `differ`, the files of the release and
-    those of them that differ; `received`, `done` and `total` (bytes), `percent` and `progress(done, total)`.
+    StagedFile; `failures`, the tries in a row in which nothing came, and `most`, see retry.py; `look` and `stream`, see
+    fetch.py; `count` and `differ`, the files of the release and those of them that differ; `received`, `done` and
+    `total` (bytes), `percent` and `progress(done, total)`.
     """
 
 
@@ -144,7 +146,7 @@ class Updater:
         """The version that is installed, four ints; None when none is recorded, or another application's is."""
         if self.config is None:
             return None
-        return call("files install prepare.installed", self._job)
+        return call("files install.installed", self._job)
 
     async def _alone(self, step, *arguments):
         if self._fault is not None:
@@ -198,7 +200,12 @@ class Updater:
         return True
 
     async def _check(self):
-        return await run("check.check", self._job, self.installed())
+        job = self._job
+        job.installed = self.installed()
+        await go(job, "check.begin", "check.give_up")
+        found = job.found
+        job.found = job.listing = None
+        return found
 
     def _fetch(self, release, progress):
         # The download of a release, to be awaited.
@@ -209,7 +216,7 @@ class Updater:
 
         self.percent = 0
         self._job.release, self._job.progress = release, report
-        return run("fetch.fetch", self._job)
+        return go(self._job, "fetch.begin", "retry.failed")
 
     def _discard(self):
         call("files begin.discard", self._job)

@@ -18,6 +18,7 @@ import vfs
 
 import otalink.admit
 import otalink.differ
+import otalink.fetch
 import otalink.forget
 import otalink.header
 import otalink.record
@@ -25,10 +26,9 @@ import otalink.release
 import otalink.retry
 import otalink.signature
 import otalink.staging
-from otalink import begin, install, journal, ready, trial, unpack
+from otalink import begin, install, journal, phase, ready, trial, unpack
 from otalink.commit import commit
 from otalink.errors import TransferError
-from otalink.fetch import fetch
 from otalink.install import Installation
 from otalink.space import check_space
 
@@ -303,10 +303,10 @@ class _Offer:
 def bring_file(release):
     """Stages what differs of a release file on the server, by otalink's own phases."""
     job = _Job()
-    job.release = _Offer(release)
-    run(otalink.header.bring(job, job.release))
-    otalink.admit.admit(job, job.release)
-    run(fetch(job))
+    job.found = job.release = _Offer(release)
+    run(otalink.header.bring(job))
+    otalink.admit.admit(job)
+    run(phase.go(job, "fetch.begin", "retry.failed"))
 
 
 def break_off(release, after):
