@@ -8,7 +8,7 @@ import hashlib
 from micropython import const
 
 from otalink.errors import FolderChangedError, FtpError, ReleaseError
-from otalink.ftp_reply import text_of
+from otalink.ftp_text import text_of
 
 # Some 400 files: more than that, no board can hold in its head.
 _SUMS_MAX = const(32768)

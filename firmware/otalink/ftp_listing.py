@@ -3,7 +3,7 @@
 from micropython import const
 
 from otalink.errors import FtpError, ProtocolError
-from otalink.ftp_reply import LineSplitter
+from otalink.ftp_reply import LineSplitter, parse_size
 from otalink.ftp_session import FtpSession
 from otalink.phase import call
 
@@ -33,9 +33,11 @@ class FtpListing(FtpSession):
         # 500 to 504: the server does not have the command at all (RFC 959 section 4.2.2).
         if code == 550 or code > 504:
             raise self._refusal(line, code, text)
-        return call("ftp_facts.parse_" + command.lower(), text) if code == 213 else None
+        if code != 213:
+            return None
+        return parse_size(text) if command == "SIZE" else call("ftp_facts.parse_mdtm", text)
 
-    async def _entries(self, command, parse, chunk=128):
+    async def _entries(self, command, parse, chunk=64):
         # What `parse` makes of the lines of a listing, None left out; `chunk` is the size of the buffer.
         await self._open_data()
         try:

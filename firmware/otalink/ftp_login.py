@@ -22,7 +22,21 @@ async def begin(job):
 
 async def log_in(session):
     """Connects and logs in."""
-    await _open_session(session)
+    # Until the login has come through, no address counts as the right one.
+    addresses, session._addresses = session._addresses or _resolve(session), None
+    failure = None
+    for address in addresses:
+        session._arm(2 * session._timeout_ms)
+        try:
+            sock = await connect_socket(address, session._port, session._timeout_ms)
+        except OSError as error:
+            failure = error
+            continue
+        session._take(sock, address)
+        session._arm(session._timeout_ms)
+        break
+    else:
+        raise session._failure("broken", failure)
     code, text = await session._reply()
     while code == 120:  # it will be ready in a while; the deadline holds
         code, text = await session._reply()
@@ -39,23 +53,6 @@ async def log_in(session):
     if session.folder is not None:
         await session._command("CWD " + session.folder)
     session._addresses = [session._address]
-
-
-async def _open_session(session):
-    # Until the login has come through, no address counts as the right one.
-    addresses, session._addresses = session._addresses or _resolve(session), None
-    failure = None
-    for address in addresses:
-        session._arm(2 * session._timeout_ms)
-        try:
-            sock = await connect_socket(address, session._port, session._timeout_ms)
-        except OSError as error:
-            failure = error
-            continue
-        session._take(sock, address)
-        session._arm(session._timeout_ms)
-        return
-    raise session._failure("broken", failure)
 
 
 def _resolve(session):

@@ -5,6 +5,7 @@ ProtocolError.
 """
 
 from otalink.errors import ProtocolError
+from otalink.ftp_text import is_number, text_of
 
 LINE_MAX = 1024
 REPLY_MAX = 8192
@@ -13,17 +14,16 @@ TEXT_MAX = 512
 
 
 class LineSplitter:
-    """Cuts a stream of bytes into lines. A line over `limit` bytes is a ProtocolError."""
+    """Cuts a stream of bytes into lines. A line over LINE_MAX bytes is a ProtocolError."""
 
-    def __init__(self, limit: int = LINE_MAX) -> None:
-        self._limit = limit
+    def __init__(self) -> None:
         self._rest = b""
 
     def feed(self, data: bytes | bytearray | memoryview) -> list[bytes]:
         """The lines that `data` (bytes or a memoryview, copied) completes, without their line ends, as a list."""
         lines = (self._rest + bytes(data)).split(b"\n")
-        if max(map(len, lines)) > self._limit:
-            raise ProtocolError(f"the server sent a line of over {self._limit} bytes")
+        if max(map(len, lines)) > LINE_MAX:
+            raise ProtocolError(f"the server sent a line of over {LINE_MAX} bytes")
         self._rest = lines.pop()
         return [line.rstrip(b"\r") for line in lines]
 
@@ -76,18 +76,6 @@ class ReplyParser(LineSplitter):
         return not self._replies and not self._code and not self._rest
 
 
-def text_of(line: bytes) -> str:
-    """`line` as text; where it is not UTF-8, its bytes beyond ASCII as "?"."""
-    try:
-        return bytes(line).decode()
-    except UnicodeError:
-        found = bytearray(line)
-        for i in range(len(found)):
-            if found[i] > 127:
-                found[i] = 63
-        return found.decode()
-
-
 def check_argument(text: str) -> None:
     """Raises ValueError when `text` would end the command that it is put into, and begin another."""
     if "\r" in text or "\n" in text or "\0" in text:
@@ -98,7 +86,7 @@ def parse_epsv(text: str) -> int:
     """The port in the text of a 229 reply, "(|||6446|)" (RFC 2428 section 3). Raises ProtocolError."""
     inner = text[text.find("(") + 1 :]
     # The separator may be any character; an address before the port is left out, as by parse_pasv.
-    parts = inner.split(inner[0]) if inner else []
+    parts = inner.split(inner[:1]) if inner else []
     return check_port(parts[3] if len(parts) > 4 else "", text)
 
 
@@ -109,7 +97,9 @@ def check_port(digits: str, text: str) -> int:
     return int(digits)
 
 
-def is_number(text: str, digits_max: int) -> bool:
-    """True when `text` is a decimal number of at most so many digits."""
-    # Not isdigit(): CPython's takes digits of every script.
-    return 0 < len(text) <= digits_max and not text.strip("0123456789")
+def parse_size(text: str) -> int:
+    """The bytes that the text of a 213 reply to SIZE names (RFC 3659 section 4). Raises ProtocolError."""
+    digits = text.strip()
+    if not is_number(digits, 12):
+        raise ProtocolError(f"the server's answer to SIZE is no number: {text[:80]!r}")
+    return int(digits)

@@ -38,6 +38,8 @@ _WATCH_MS = const(100)
 _LAST_WORD_MS = const(2000)
 # A transfer that never waits for the network must still let the application run: at the least this often.
 _YIELD_MS = const(10)
+# So many bytes of the control connection are read at once.
+_REPLY = const(64)
 
 
 class FtpSession:
@@ -122,7 +124,8 @@ class FtpSession:
         """
         if self._task is not None:
             self._answered, self._epsv_asked = True, False  # no second try
-            self._stop(self._failure("closed"))
+            self._stopped = self._failure("closed")
+            self._task.cancel()
             return
         if self._data is not None:
             self._data.close()
@@ -150,7 +153,7 @@ class FtpSession:
 
     # The frame around every command: its session, its watch, its errors
 
-    async def _run(self, operation, *arguments):
+    async def _run(self, function, *arguments):
         if self._task is not None:
             raise ValueError("one FTP command at a time")
         for argument in arguments:
@@ -170,7 +173,7 @@ class FtpSession:
                         await run("ftp_login.log_in", self)
                         self._answered = False
                     logged_in = True
-                    result = await operation(*arguments)
+                    result = await function(*arguments)
                     in_step = True
                     return result
                 except FtpError as error:
@@ -208,12 +211,9 @@ class FtpSession:
             deadline = self._deadline
             await asyncio.sleep_ms(_WATCH_MS)
             if self._deadline == deadline:
-                self._stop(self._failure("silent", self._patience_ms / 1000))
+                self._stopped = self._failure("silent", self._patience_ms / 1000)
+                self._task.cancel()
                 return
-
-    def _stop(self, error):
-        self._stopped = error
-        self._task.cancel()
 
     def _arm(self, timeout_ms):
         self._patience_ms = timeout_ms
@@ -227,8 +227,8 @@ class FtpSession:
 
     # The control connection
 
-    def _take(self, control, address):
-        self._control = control
+    def _take(self, sock, address):
+        self._control = sock
         self._address = address
         self._replies = ReplyParser()
 
@@ -236,12 +236,10 @@ class FtpSession:
         # Sends a command; gives its reply as (code, text). The first digit must be among `good`.
         self._arm(self._timeout_ms)
         # Before it nothing may have come: that would be taken for the answer.
-        self._hear(bytearray(128))
+        self._hear(bytearray(_REPLY))
         reply = self._replies.next()
-        if reply is not None and reply[0] == 421:
-            raise self._refusal("to go on", *reply)
         if reply is not None or not self._replies.is_idle():
-            raise self._failure("unasked")
+            raise call("ftp_errors.unasked", self, reply)
         data = (line + "\r\n").encode()
         while data:
             try:
@@ -258,7 +256,7 @@ class FtpSession:
 
     async def _reply(self):
         # The next reply as (code, text), by the deadline that is set.
-        buffer = bytearray(128)
+        buffer = bytearray(_REPLY)
         while True:
             reply = self._replies.next()
             if reply is not None:
@@ -334,12 +332,12 @@ class FtpSession:
         self._control.close()
         self._control = None
 
-    async def _receive(self, line, buffer, sink, skip, promised):
-        # Moves the data into `sink`, but for the first `skip` bytes. Gives the bytes that came, those included, and
+    async def _receive(self, line, buffer, sink, offset, size):
+        # Moves the data into `sink`, but for the first `offset` bytes. Gives the bytes that came, those included, and
         # whether `sink` stopped it.
         data = self._data
         view = memoryview(buffer)
-        size = len(buffer)
+        room = len(buffer)
         got = 0
         yielded = ticks_ms()
         # Armed right before each wait: a slow sink counts as no stall.
@@ -353,11 +351,11 @@ class FtpSession:
                     continue
             except OSError as error:
                 raise await run("ftp_errors.broken_data", self, line, error)
-            if n == 0 or (promised is not None and got + n > promised):
+            if n == 0 or (size is not None and got + n > size):
                 return got + n, False
-            if skip < got + n:
-                start = max(0, skip - got)
-                if sink(buffer if start == 0 and n == size else view[start:n]) is True:
+            if offset < got + n:
+                start = max(0, offset - got)
+                if sink(buffer if start == 0 and n == room else view[start:n]) is True:
                     return got + n, True
             got += n
             if ticks_diff(ticks_ms(), yielded) >= _YIELD_MS:
@@ -388,17 +386,11 @@ class FtpSession:
         if stopped:
             await self._stop_data(final)
             return max(0, got - skip)
-        if promised is not None and got > promised:
-            if offset > skip:
-                self._has_rest = False
-                raise self._failure("no rest", path, offset)
-            raise self._failure("too long", path, size)
-        await self._finish(line, final)
-        if promised is not None and got < promised:
-            raise self._failure("too short", path, offset - skip + got, size)
-        if got < skip:
-            raise self._failure("replaced", path, got, offset)
-        return got - skip
+        if promised is None or got <= promised:
+            await self._finish(line, final)
+            if got >= skip and promised in (None, got):
+                return got - skip
+        raise call("ftp_errors.wrong_length", self, path, got - skip, offset, size, skip)
 
 
 def readable(sock):

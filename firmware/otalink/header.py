@@ -36,7 +36,7 @@ async def bring(job):
 async def refuse_change(job):
     """Raises FolderChangedError when the release file is not what it was at first."""
     if await _read(job, job.release, None) != job.release.mark:
-        raise _changed(job.release)
+        raise FolderChangedError(f"{job.release.versioned} was replaced on the server during the download")
 
 
 async def _read(job, release, write):
@@ -53,7 +53,7 @@ async def _read(job, release, write):
             length = _length(first, release.versioned)
             if write is None and length is not None and length > release.size:
                 # The transfer would be refused as too long, again and again.
-                raise _changed(release)
+                raise FolderChangedError(f"{release.versioned} was replaced on the server during the download")
         if length is not None and got + len(view) > length:
             view = view[: length - got]
         got += len(view)
@@ -79,10 +79,6 @@ async def _read(job, release, write):
     if got != length:
         raise ReleaseError(f"{release.versioned} ends within its header: publish it again")
     return hexlify(sha256.digest()).decode()
-
-
-def _changed(release):
-    return FolderChangedError(f"{release.versioned} was replaced on the server during the download")
 
 
 def _length(first, filename):

@@ -19,8 +19,6 @@ from otalink.layout import INCOMING, INSTALLED, NEW_SUFFIX, STATE_FOLDER, parent
 
 # Reading files back must let the application run: at the least this often.
 _YIELD_MS = const(10)
-# Stands in the record for a SHA-256 that is not known yet.
-_UNKNOWN = "0" * 64
 
 
 class Installation:
@@ -201,8 +199,6 @@ def _open(job):
 
 
 def _record(flash, release):
-    flash.record(
-        release.name,
-        release.version,
-        [(file[0], file[2] or _UNKNOWN, file[3] or 0) for file in release.files],
-    )
+    # What is not known yet has zeros.
+    files = [(file[0], file[2] or "0" * 64, file[3] or 0) for file in release.files]
+    flash.record(release.name, release.version, files)

@@ -10,11 +10,6 @@ from otalink.plain import SUMS, choose, is_ordinary, parse_sums_line, select, ta
 from otalink.plan import check_folders
 from otalink.version import format_version, is_wanted
 
-# What follows on the decision; see phase.go.
-_LEAVE = "ftp_session ftp_listing listing.leave"
-_FILE = "ftp_session staging header.bring; release signature admit.admit"
-_FOLDER = "ftp_session folder.read; plain offer.place"
-
 
 class Release:
     """What a folder offers: `name`, `version` (four ints), and `label`, which has both for people.
@@ -34,13 +29,14 @@ def decide(job):
     offers.
     """
     config, installed, name = job.config, job.installed, job.config.name
+    leave = "ftp_session ftp_listing listing.leave"
     files, _ = _parse(job.listing)
     versioned, version, messages, is_file = _choose(sorted(files), name, config.keys)
     if versioned is None:
         if messages:
             raise ReleaseError(f"no release of {name} in the folder: {messages[0]}")
         job.say(f"no release of {name} on {config.host} in {config.folder}")
-        return _LEAVE
+        return leave
     label = f"{name} {format_version(version)}"
     here = "no release" if installed is None else format_version(installed)
     if installed == version:
@@ -63,8 +59,10 @@ def decide(job):
     # While a release is on trial the listing is all that is read: what is half published must not keep it from being
     # confirmed.
     if job.found is None or job.on_trial:
-        return _LEAVE
-    return _FILE if is_file else _FOLDER
+        return leave
+    if is_file:
+        return "ftp_session staging header.bring; release signature admit.admit"
+    return "ftp_session folder.read; plain offer.place"
 
 
 def _choose(filenames, name, keys):

@@ -38,7 +38,7 @@ def call(name, *arguments):
     try:
         return _find(name)(*arguments)
     finally:
-        _leave(*before)
+        _leave(before)
 
 
 async def run(name, *arguments):
@@ -56,16 +56,16 @@ async def run(name, *arguments):
         raise
     finally:
         given = None  # a coroutine keeps its module
-        _leave(*before)
+        _leave(before)
         # Not where it was cancelled, or where somebody pressed Ctrl-C: that is to end here and now.
         if is_over:
             await asyncio.create_task(_collect())
 
 
-async def go(job, steps, rescue):
+async def go(job, steps, failed):
     """Runs steps one after the other: phases that take `job` and nothing else, with "; " between their names.
 
-    A step may give further ones, which come before the rest. What it raises goes to the phase `rescue`, beside the job:
+    A step may give further ones, which come before the rest. What it raises goes to the phase `failed`, beside the job:
     that raises it again, or gives the steps that are to come instead of the rest.
     """
     while steps:
@@ -74,7 +74,7 @@ async def go(job, steps, rescue):
             more = await run(step, job)
         except BaseException as error:
             more = None
-            steps = await run(rescue, job, error)
+            steps = await run(failed, job, error)
         if more:
             steps = f"{more}; {steps}"
 
@@ -117,7 +117,8 @@ def _enter():
     return before, _loaded()
 
 
-def _leave(before, there):
+def _leave(before):
+    threshold, there = before
     # Also what an import without enough memory left half done, which MicroPython would take for whole the next time.
     package = sys.modules["otalink"]
     for name in _loaded():
@@ -125,7 +126,7 @@ def _leave(before, there):
             del sys.modules[name]
             if name[8:] in package.__dict__:
                 delattr(package, name[8:])
-    gc.threshold(before)
+    gc.threshold(threshold)
     gc.collect()
 
 

@@ -1,4 +1,4 @@
-"""What a download does when one of its steps has failed; see fetch.py and phase.go."""
+"""What a download does when one of its steps has failed; see steps.py and phase.go."""
 
 import asyncio
 
