@@ -20,8 +20,8 @@ class LineSplitter:
         self._rest = b""
 
     def feed(self, data: bytes | bytearray | memoryview) -> list[bytes]:
-        """The lines that `data` (bytes or a memoryview, copied) completes, without their line ends, as a list."""
-        lines = (self._rest + bytes(data)).split(b"\n")
+        """The lines that `data` (copied) completes, without their line ends, as a list."""
+        lines = (self._rest + data).split(b"\n")
         if max(map(len, lines)) > LINE_MAX:
             raise ProtocolError(f"the server sent a line of over {LINE_MAX} bytes")
         self._rest = lines.pop()

@@ -394,7 +394,10 @@ class FtpSession:
 
 
 def readable(sock):
-    """Await it: until there is something to read on the socket, or an end or an error of the connection."""
+    """Await it: until there is something to read on the socket, or an end or an error of the connection.
+
+    By the queue that asyncio's own streams and ThreadSafeFlag wait in.
+    """
     yield core._io_queue.queue_read(sock)
 
 

@@ -20,7 +20,7 @@ _STAY = ("errors", "frame", "link", "phase", "updater")
 # In a heap that is smaller, memory counts more than speed: it is collected whenever so much was allocated (bytes), so
 # that what stays does not come to lie between what goes.
 _SMALL_HEAP = const(131072)
-_COLLECT = const(1024)
+_COLLECT = const(2048)
 
 
 # What keeps a watchdog quiet while a phase is loaded, which holds the application up; None: there is none.
