@@ -9,11 +9,13 @@ from otalink.layout import INCOMING, NEW_SUFFIX
 from otalink.release import Header
 
 
-def admit(job, release):
-    """Raises ReleaseError unless the board may install the release; TransferError while it is being published.
+def admit(job):
+    """Raises ReleaseError unless the board may install the release file `job.found`; TransferError while it is being
+    published.
 
     Its signature is verified here, before anything else that the header says is made use of.
     """
+    release = job.found
     root = job.root + "/"
     path = INCOMING + NEW_SUFFIX
     try:

@@ -22,7 +22,7 @@ async def apply(job, restart):
     # What is staged says it all from here on.
     job.release = job.staged = job.wanted = None
     root = job.root + "/"
-    await run("files ready.check", root)
+    await run("files begin.check", root)
     await run("files commit.commit", root, job.config.trial_deadline, job.say)
     _restart(job, restart, f"{label} is committed")
 

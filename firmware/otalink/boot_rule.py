@@ -9,4 +9,4 @@ def calls_guard(source: str) -> bool:
 def statements(source: str) -> list[str]:
     """The lines of `source` that say something, without their indentation: comments and empty lines do not."""
     lines = [line.strip() for line in source.split("\n")]
-    return [line for line in lines if line and line[0] != "#"]
+    return [line for line in lines if line and not line.startswith("#")]

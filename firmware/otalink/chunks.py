@@ -6,7 +6,6 @@ from otalink.errors import ReleaseError
 CHUNK = 4096
 # They look back 1,024 bytes at the most: a window of 4,096 would save 3 % more, and take that much of a board's heap.
 WINDOW_BITS = 10
-STORED_AS_IS = 0x8000
 
 
 def chunk_count(size: int) -> int:
@@ -21,8 +20,9 @@ def chunk(table: bytes, index: int, size: int) -> tuple[int, int, bool]:
     """
     entry = table[2 * index] << 8 | table[2 * index + 1]
     share = min(CHUNK, size - index * CHUNK)
-    stored = entry & (STORED_AS_IS - 1)
-    compressed = entry < STORED_AS_IS
+    # The highest bit says that the chunk is stored as it is.
+    stored = entry & 0x7FFF
+    compressed = entry < 0x8000
     if not 1 <= stored <= CHUNK or (stored != share and not compressed):
         raise ReleaseError(f"chunk {index}: {share} bytes cannot be stored in {stored}")
     return stored, share, compressed

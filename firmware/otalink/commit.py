@@ -15,7 +15,7 @@ from otalink.version import format_version, parse_version
 
 
 def commit(root, deadline, say):
-    """Commits what is staged by one rename. `ready.check` comes before it.
+    """Commits what is staged by one rename. `begin.check` comes before it.
 
     `deadline` is how many seconds a boot of the trial may last without being confirmed; 0 for ever. `say` takes lines
     for the user. Gives up the way back to the release before this one. Raises InstallError, with nothing committed,

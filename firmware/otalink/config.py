@@ -1,5 +1,9 @@
-"""The board's settings, `/otalink.json`: read, checked, with defaults. It holds the password: never print it whole."""
+"""The board's settings, `/otalink.json`: read, checked, with defaults; and the buffer of an Updater.
 
+It holds the password: never print it whole.
+"""
+
+import gc
 import json
 
 from otalink.board import RESTARTS
@@ -31,9 +35,8 @@ _TEXTS = {
     "policy": "newer",
     "restart": "reset",
 }
-# What has rules of its own, below or elsewhere: link_setup.py; `board` is this board's name on the link.
-_OTHERS = ("keys", "wifi", "link", "board")
-_INTEGERS = ("port", "trial_deadline", "buffer", "attempts")
+# What has rules of its own, below or elsewhere: link_setup.py.
+_OTHERS = ("keys", "wifi", "link")
 
 
 class Config:
@@ -53,7 +56,7 @@ def configure(values: object) -> Config:
     config.unknown = sorted(key for key in values if key not in _NUMBERS and key not in _TEXTS and key not in _OTHERS)
     for key, (default, smallest, largest) in _NUMBERS.items():
         value = values.get(key, default)
-        kind = (int,) if key in _INTEGERS else (int, float)
+        kind = (int,) if key in ("port", "trial_deadline", "buffer", "attempts") else (int, float)
         is_number = isinstance(value, kind) and not isinstance(value, bool)
         if value is not default and not (is_number and smallest <= value <= largest):
             raise ValueError(f"{key} must be a number from {smallest} to {largest}, not {value!r}")
@@ -102,3 +105,24 @@ def load(path=PATH):
         return configure(values)
     except ValueError as error:
         raise ValueError(f"{path}: {error}")
+
+
+def set_up(job, config):
+    """Gives the Config, and why there is none: `config` is as Updater has it, and `job` gets it, and a buffer.
+
+    Raises ValueError for a dict that cannot be used.
+    """
+    if isinstance(config, str):
+        try:
+            config = load(config)
+        except ValueError as error:
+            return None, f"{error}; no updates until then"
+    elif isinstance(config, dict):
+        config = configure(config)
+    job.config = config
+    gc.collect()
+    # All data goes through it. With less of the heap free than 96 KiB, memory counts more than speed.
+    job.buffer = bytearray(config.buffer or (4096 if gc.mem_free() > 98304 else 512))
+    if config.unknown:
+        job.say("settings that this otalink does not know: {}".format(", ".join(config.unknown)))
+    return config, None

@@ -12,25 +12,6 @@ from micropython import const
 _CONNECT_MS = const(5)
 
 
-def resolve(host, port):
-    """The addresses that the name `host` has, as a list of texts. Raises OSError when it cannot be looked up.
-
-    Blocks: MicroPython has no other name look-up. An address needs none.
-    """
-    addresses = []
-    for entry in socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM):
-        # A tuple on boards, a packed sockaddr on the Unix port.
-        address = entry[-1]
-        if isinstance(address, tuple):
-            address = address[0]
-        else:
-            family, packed = socket.sockaddr(address)[:2]
-            address = socket.inet_ntop(family, packed)
-        if address not in addresses:
-            addresses.append(address)
-    return addresses
-
-
 async def connect_socket(address, port, timeout_ms):
     """A connected, non-blocking TCP socket. Raises OSError when it cannot be had in time."""
     family, kind, protocol, _, target = socket.getaddrinfo(address, port, 0, socket.SOCK_STREAM)[0]

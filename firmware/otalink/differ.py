@@ -5,7 +5,7 @@ and for a thousand. A file that differs has a `PATH.ota-new`, at first an empty 
 until its SHA-256 has been seen.
 """
 
-from otalink.begin import begin
+from otalink.begin import begin, check_board
 from otalink.errors import FolderChangedError
 from otalink.files import kind_of, recorded, remove_staged, rename, size_of
 from otalink.flash import on_flash
@@ -17,9 +17,11 @@ from otalink.layout import INCOMING, NEW_SUFFIX
 async def compare(job):
     """Begins to stage the release: leaves a `PATH.ota-new` for each file that differs, and for no other.
 
-    Raises FolderChangedError when the header is not there any more, ReleaseError and InstallError.
+    Raises InstallError when the board cannot be updated at all, FolderChangedError when the header is not there any
+    more, ReleaseError.
     """
     root = job.root + "/"
+    check_board(root)
     check_idle(root)
     flash = Installation(job.buffer, job.root)
     new = INCOMING + NEW_SUFFIX

@@ -1,9 +1,8 @@
 """Brings the files of a release from the server to the flash, staged; goes on where it was cut off."""
 
 from otalink.errors import ResumeError, TransferError
-from otalink.fetch import report
 from otalink.ftp_session import FtpSession
-from otalink.staging import StagedFile
+from otalink.staging import StagedFile, report
 
 
 async def download(job):
@@ -14,10 +13,12 @@ async def download(job):
     """
     async with FtpSession(*job.config.server) as client:
         client.resume(job.link)
+        job.most = job.most or 0
         try:
             report(job, 0)
             while job.at < len(job.wanted):
                 await _bring(job, client, job.wanted[job.at])
+            job.most = None
         finally:
             client.suspend(job.link)
 

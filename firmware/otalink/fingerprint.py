@@ -8,17 +8,18 @@ import hashlib
 from micropython import const
 
 from otalink.errors import FolderChangedError, FtpError, ReleaseError
-from otalink.ftp_reply import text_of
+from otalink.ftp_text import text_of
 
 # Some 400 files: more than that, no board can hold in its head.
 _SUMS_MAX = const(32768)
 _SUMS = "SHA256SUMS"
 
 
-async def refuse_change(job, stay=True):
-    """Raises FolderChangedError when the folder is not what it was at first. Says goodbye unless it is to `stay`."""
+async def refuse_change(job):
+    """Raises FolderChangedError when the folder is not what it was at first. Says goodbye once all has come."""
     from otalink.ftp_listing import FtpListing
 
+    stay = job.most is not None
     async with FtpListing(*job.config.server) as client:
         client.resume(job.link)
         try:

@@ -7,12 +7,13 @@ from otalink.ftp_reply import LineSplitter
 _SUMS = "SHA256SUMS"
 
 
-async def read(job, listing, release):
-    """Reads what there is about the files of the offer.Release, and says goodbye.
+async def read(job):
+    """Reads what there is about the files of the offer.Release `job.found`, and says goodbye.
 
-    Gives (sums, files, mark): the lines of SHA256SUMS, None where there is none; (filename, size, is a folder) of each
-    file where the server tells only names and there is no SHA256SUMS; and the fingerprint, which `look` gives too.
+    `job.sums` are the lines of SHA256SUMS, None where there is none; `job.told` has (filename, size, is a folder) of
+    each file where the server tells only names and there is no SHA256SUMS; `mark` of the Release is the fingerprint.
     """
+    release = job.found
     # Where the listing says how long SHA256SUMS is, nothing needs to be asked for.
     if release.sums_size is None:
         from otalink.ftp_listing import FtpListing as Client
@@ -32,14 +33,14 @@ async def read(job, listing, release):
             except ProtocolError:
                 raise ReleaseError(f"{_SUMS} is no list of files: it has a line without end")
 
-        mark, has_sums = await fingerprint(
-            client, job, listing, release.versioned, take, files.append, release.sums_size
+        release.mark, has_sums = await fingerprint(
+            client, job, job.listing, release.versioned, take, files.append, release.sums_size
         )
         sums.append(splitter.end() or b"")
         for number, (filename, size) in enumerate(files):
             is_folder = type(size) is not int and await _is_folder(client, filename, size)
             files[number] = filename, size, is_folder
-        return sums if has_sums else None, files, mark
+        job.sums, job.told = sums if has_sums else None, files
 
 
 async def _is_folder(client, filename, size):

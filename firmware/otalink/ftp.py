@@ -3,7 +3,6 @@
 from micropython import const
 
 from otalink.ftp_listing import FtpListing
-from otalink.ftp_reply import check_argument
 
 # Large pieces of what is done with leave room for the growing list.
 _CHUNK = const(512)
@@ -18,7 +17,6 @@ class FtpClient(FtpListing):
 
     async def cwd(self, folder):
         """Makes `folder` the one that later paths are relative to, in later sessions too."""
-        check_argument(folder)
         await self._run(self._command, "CWD " + folder)
         self.folder = folder if folder[:1] == "/" or self.folder is None else f"{self.folder}/{folder}"
 
@@ -41,5 +39,4 @@ class FtpClient(FtpListing):
         """Sends what `source.readinto(buffer)` gives until it gives 0, as the file `path`. Returns its bytes."""
         from otalink.ftp_store import store
 
-        check_argument(path)
         return await self._run(store, self, path, source, buffer)

@@ -74,6 +74,29 @@ def quote(session, text):
     return found.decode()
 
 
+def unasked(session, reply):
+    """The error of a server that has sent `reply`, (code, text) or a part of it, before there was a command."""
+    if reply is not None and reply[0] == 421:
+        return refusal(session, "to go on", *reply)
+    return failure(session, "unasked", ())
+
+
+def wrong_length(session, path, came, offset, size, skip):
+    """The error of a transfer of `path` from byte `offset` on, which gave `came` bytes behind it.
+
+    `size` is the promised length, or None. `skip` is `offset`, or 0 where the server has said that it heeds REST.
+    """
+    end = offset + came
+    if size is None:
+        return failure(session, "replaced", (path, end, offset))
+    if end < size:
+        return failure(session, "too short", (path, end, size))
+    if offset > skip:
+        session._has_rest = False
+        return failure(session, "no rest", (path, offset))
+    return failure(session, "too long", (path, size))
+
+
 async def broken_data(session, line, error):
     """The error of a broken data connection: the server's reply, if it still comes, says why."""
     session._arm(min(session._timeout_ms, _LAST_WORD_MS))

@@ -1,7 +1,22 @@
-"""What an FTP server says of files: the lines of its listings, and times. Pure: no sockets, no clock."""
+"""What an FTP server says of files and addresses: listings, times, PASV. Pure: no sockets, no clock."""
 
 from otalink.errors import ProtocolError
-from otalink.ftp_reply import is_number, text_of
+from otalink.ftp_text import is_number, text_of
+
+
+def parse_pasv(text: str) -> int:
+    """The port in the text of a 227 reply, "(h1,h2,h3,h4,p1,p2)", with or without the parentheses.
+
+    The address in it is left out on purpose: it may be 0.0.0.0, a private one behind a router, or a third party's;
+    data connections go to the control connection's peer. Raises ProtocolError.
+    """
+    from otalink.ftp_reply import check_port
+
+    for piece in "".join([c if c in "0123456789," else " " for c in text]).split():
+        fields = piece.strip(",").split(",")
+        if len(fields) == 6 and all(is_number(field, 3) and int(field) < 256 for field in fields):
+            return check_port(str(int(fields[4]) * 256 + int(fields[5])), text)
+    return check_port("", text)
 
 
 def parse_mdtm(text: str) -> str:

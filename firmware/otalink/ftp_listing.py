@@ -3,7 +3,7 @@
 from micropython import const
 
 from otalink.errors import FtpError, ProtocolError
-from otalink.ftp_reply import LineSplitter, check_argument, parse_size
+from otalink.ftp_reply import LineSplitter, parse_size
 from otalink.ftp_session import FtpSession
 from otalink.phase import call
 
@@ -15,39 +15,33 @@ _ENTRIES_MAX = const(500)
 class FtpListing(FtpSession):
     """An FtpSession that has more commands. `retrieve` asks the server for the size of a file that is not given."""
 
-    async def size(self, path):
+    def size(self, path):
         """The size of a file in bytes, or None when the server cannot tell. FtpError (550) when there is none."""
-        check_argument(path)
-        return await self._run(self._size, path)
+        return self._run(self._fact, "SIZE", path)
 
-    async def mdtm(self, path):
+    def mdtm(self, path):
         """The time at which a file changed, as YYYYMMDDHHMMSS in UTC, or None when the server cannot tell."""
-        check_argument(path)
-        return await self._run(self._mdtm, path)
+        return self._run(self._fact, "MDTM", path)
 
-    async def rows(self, command, parse=bytes):
+    def rows(self, command, parse=bytes):
         """The lines of a listing, as bytes, or what `parse` makes of them; `command` is MLSD or NLST."""
-        return await self._run(self._entries, command, parse)
+        return self._run(self._entries, command, parse)
 
-    async def _size(self, path):
-        code, text = await self._command("SIZE " + path, (2, 5))
-        return parse_size(text) if self._can_tell("SIZE " + path, code, text) else None
-
-    def _can_tell(self, line, code, text):
+    async def _fact(self, command, path):
+        line = f"{command} {path}"
+        code, text = await self._command(line, (2, 5))
         # 500 to 504: the server does not have the command at all (RFC 959 section 4.2.2).
         if code == 550 or code > 504:
             raise self._refusal(line, code, text)
-        return code == 213
+        if code != 213:
+            return None
+        return parse_size(text) if command == "SIZE" else call("ftp_facts.parse_mdtm", text)
 
-    async def _mdtm(self, path):
-        code, text = await self._command("MDTM " + path, (2, 5))
-        return call("ftp_facts.parse_mdtm", text) if self._can_tell("MDTM " + path, code, text) else None
-
-    async def _entries(self, command, parse, chunk=128):
+    async def _entries(self, command, parse, chunk=64):
         # What `parse` makes of the lines of a listing, None left out; `chunk` is the size of the buffer.
         await self._open_data()
         try:
-            final = await self._start(command)
+            final = await self._command(command, (1, 2))
         except FtpError as error:
             # A server that lacks the command, or calls an empty folder an error: the session goes on.
             self._data.close()

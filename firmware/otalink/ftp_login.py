@@ -1,7 +1,8 @@
 """How an FTP session begins: the name looked up, the connection, the login. Loaded for it alone; see phase.py."""
 
-from otalink.connect import connect_socket, resolve
+from otalink.connect import connect_socket
 from otalink.ftp_session import FtpSession
+from otalink.resolve import resolve
 
 
 async def begin(job):
@@ -21,7 +22,26 @@ async def begin(job):
 
 async def log_in(session):
     """Connects and logs in."""
-    await _open_session(session)
+    # Until the login has come through, no address counts as the right one.
+    addresses, session._addresses = session._addresses, None
+    failure = None
+    if not addresses:
+        try:
+            addresses = resolve(session._host, session._port)
+        except OSError as error:
+            raise session._failure("unknown", error)
+    for address in addresses:
+        session._arm(2 * session._timeout_ms)
+        try:
+            sock = await connect_socket(address, session._port, session._timeout_ms)
+        except OSError as error:
+            failure = error
+            continue
+        session._take(sock, address)
+        session._arm(session._timeout_ms)
+        break
+    else:
+        raise session._failure("broken", failure)
     code, text = await session._reply()
     while code == 120:  # it will be ready in a while; the deadline holds
         code, text = await session._reply()
@@ -38,25 +58,3 @@ async def log_in(session):
     if session.folder is not None:
         await session._command("CWD " + session.folder)
     session._addresses = [session._address]
-
-
-async def _open_session(session):
-    # Until the login has come through, no address counts as the right one.
-    addresses, session._addresses = session._addresses, None
-    if not addresses:
-        try:
-            addresses = resolve(session._host, session._port)
-        except OSError as error:
-            raise session._failure("unknown", error)
-    failure = None
-    for address in addresses:
-        session._arm(2 * session._timeout_ms)
-        try:
-            sock = await connect_socket(address, session._port, session._timeout_ms)
-        except OSError as error:
-            failure = error
-            continue
-        session._take(sock, address)
-        session._arm(session._timeout_ms)
-        return
-    raise session._failure("broken", failure)

@@ -1,10 +1,11 @@
-"""What an FTP server says: replies and the addresses of data connections. Pure: no sockets, no clock.
+"""What an FTP server says on the control connection. Pure: no sockets, no clock; `ftp_facts.py` has what is rarer.
 
 A server is not trusted: every line, reply and listing is bounded, and what breaks the bounds or the grammar is a
 ProtocolError.
 """
 
 from otalink.errors import ProtocolError
+from otalink.ftp_text import is_number, text_of
 
 LINE_MAX = 1024
 REPLY_MAX = 8192
@@ -13,17 +14,16 @@ TEXT_MAX = 512
 
 
 class LineSplitter:
-    """Cuts a stream of bytes into lines. A line over `limit` bytes is a ProtocolError."""
+    """Cuts a stream of bytes into lines. A line over LINE_MAX bytes is a ProtocolError."""
 
-    def __init__(self, limit: int = LINE_MAX) -> None:
-        self._limit = limit
+    def __init__(self) -> None:
         self._rest = b""
 
     def feed(self, data: bytes | bytearray | memoryview) -> list[bytes]:
-        """The lines that `data` (bytes or a memoryview, copied) completes, without their line ends, as a list."""
-        lines = (self._rest + bytes(data)).split(b"\n")
-        if max(map(len, lines)) > self._limit:
-            raise ProtocolError(f"the server sent a line of over {self._limit} bytes")
+        """The lines that `data` (copied) completes, without their line ends, as a list."""
+        lines = (self._rest + data).split(b"\n")
+        if max(map(len, lines)) > LINE_MAX:
+            raise ProtocolError(f"the server sent a line of over {LINE_MAX} bytes")
         self._rest = lines.pop()
         return [line.rstrip(b"\r") for line in lines]
 
@@ -50,7 +50,22 @@ class ReplyParser(LineSplitter):
     def hear(self, data: bytes | bytearray | memoryview) -> None:
         """Takes what the server sent. Raises ProtocolError when it is no reply, or one without end."""
         for line in self.feed(data):
-            self._line(line)
+            code = line[:3]
+            coded = len(code) == 3 and code.isdigit() and line[3:4] in (b" ", b"-", b"")
+            if not self._code:
+                if not coded or not b"1" <= code[:1] <= b"5":
+                    raise ProtocolError(f"the server sent no FTP reply but {text_of(line[:40])!r}")
+                self._code, self._text, self._size = code, [], 0
+            self._size += len(line) + 1  # an empty line takes room too
+            if self._size > REPLY_MAX:
+                raise ProtocolError(f"the server sent a reply of over {REPLY_MAX} bytes")
+            same = coded and code == self._code
+            last = same and line[3:4] != b"-"
+            if last or self._size <= TEXT_MAX:
+                self._text.append(text_of(line[4:] if same else line))
+            if last:
+                self._replies.append((int(self._code), "\n".join(self._text)))
+                self._code = b""
 
     def next(self) -> tuple[int, str] | None:
         """The next reply that is complete, as (code, text), or None."""
@@ -59,36 +74,6 @@ class ReplyParser(LineSplitter):
     def is_idle(self) -> bool:
         """True when there is neither a reply nor a part of one: what comes next answers the next command."""
         return not self._replies and not self._code and not self._rest
-
-    def _line(self, line: bytes) -> None:
-        code = line[:3]
-        coded = len(code) == 3 and code.isdigit() and line[3:4] in (b" ", b"-", b"")
-        if not self._code:
-            if not coded or not b"1" <= code[:1] <= b"5":
-                raise ProtocolError(f"the server sent no FTP reply but {text_of(line[:40])!r}")
-            self._code, self._text, self._size = code, [], 0
-        self._size += len(line) + 1  # an empty line takes room too
-        if self._size > REPLY_MAX:
-            raise ProtocolError(f"the server sent a reply of over {REPLY_MAX} bytes")
-        same = coded and code == self._code
-        last = same and line[3:4] != b"-"
-        if last or self._size <= TEXT_MAX:
-            self._text.append(text_of(line[4:] if same else line))
-        if last:
-            self._replies.append((int(self._code), "\n".join(self._text)))
-            self._code = b""
-
-
-def text_of(line: bytes) -> str:
-    """`line` as text; where it is not UTF-8, its bytes beyond ASCII as "?"."""
-    try:
-        return bytes(line).decode()
-    except UnicodeError:
-        found = bytearray(line)
-        for i in range(len(found)):
-            if found[i] > 127:
-                found[i] = 63
-        return found.decode()
 
 
 def check_argument(text: str) -> None:
@@ -100,25 +85,13 @@ def check_argument(text: str) -> None:
 def parse_epsv(text: str) -> int:
     """The port in the text of a 229 reply, "(|||6446|)" (RFC 2428 section 3). Raises ProtocolError."""
     inner = text[text.find("(") + 1 :]
-    # The separator may be any character; an address before the port is left out, as in parse_pasv.
-    parts = inner.split(inner[0]) if inner else []
-    return _port(parts[3] if len(parts) > 4 else "", text)
+    # The separator may be any character; an address before the port is left out, as by parse_pasv.
+    parts = inner.split(inner[:1]) if inner else []
+    return check_port(parts[3] if len(parts) > 4 else "", text)
 
 
-def parse_pasv(text: str) -> int:
-    """The port in the text of a 227 reply, "(h1,h2,h3,h4,p1,p2)", with or without the parentheses.
-
-    The address in it is left out on purpose: it may be 0.0.0.0, a private one behind a router, or a third party's;
-    data connections go to the control connection's peer. Raises ProtocolError.
-    """
-    for piece in "".join([c if c in "0123456789," else " " for c in text]).split():
-        fields = piece.strip(",").split(",")
-        if len(fields) == 6 and all(is_number(field, 3) and int(field) < 256 for field in fields):
-            return _port(str(int(fields[4]) * 256 + int(fields[5])), text)
-    return _port("", text)
-
-
-def _port(digits: str, text: str) -> int:
+def check_port(digits: str, text: str) -> int:
+    """The port that `digits` in a reply's `text` name. Raises ProtocolError."""
     if not is_number(digits, 5) or not 0 < int(digits) < 65536:
         raise ProtocolError(f"the server names no port for the data: {text[:80]!r}")
     return int(digits)
@@ -130,9 +103,3 @@ def parse_size(text: str) -> int:
     if not is_number(digits, 12):
         raise ProtocolError(f"the server's answer to SIZE is no number: {text[:80]!r}")
     return int(digits)
-
-
-def is_number(text: str, digits_max: int) -> bool:
-    """True when `text` is a decimal number of at most so many digits."""
-    # Not isdigit(): CPython's takes digits of every script.
-    return 0 < len(text) <= digits_max and not text.strip("0123456789")

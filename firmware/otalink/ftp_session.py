@@ -11,7 +11,7 @@ Rules that it keeps:
 - Data may take its time, but not stall.
 - Data connections go to the address of the control connection, whatever the server says.
 - Moving data allocates nothing: one buffer of the caller's, filled in place and handed to a callable. A socket is read
-  by itself first, and through asyncio's stream when it has to be waited for, which allocates.
+  by itself first, and waited for by asyncio's stream when nothing is there, which allocates.
 
 `connect.py` makes every socket, and `_take` alone takes up a control connection's: that is where TLS takes hold in
 mid-stream.
@@ -24,7 +24,7 @@ from micropython import const
 
 from otalink.connect import connect_socket
 from otalink.errors import FtpError, OtaError, ProtocolError, TransferError
-from otalink.ftp_reply import ReplyParser, check_argument, parse_epsv, parse_pasv
+from otalink.ftp_reply import ReplyParser, check_argument, parse_epsv
 from otalink.phase import call, run, start
 
 # How long the watch task sleeps at the most: how late it can notice a deadline.
@@ -33,6 +33,8 @@ _WATCH_MS = const(100)
 _LAST_WORD_MS = const(2000)
 # A transfer that never waits for the network must still let the application run: at the least this often.
 _YIELD_MS = const(10)
+# So many bytes of the control connection are read at once.
+_REPLY = const(64)
 
 
 class FtpSession:
@@ -45,8 +47,8 @@ class FtpSession:
     A subclass runs each of its commands by `_run`, and calls `_arm` at each stage.
     """
 
-    # A subclass may know how to ask for the size of a file.
-    _size = None
+    # A subclass may know how to ask for facts about a file, such as its SIZE.
+    _fact = None
 
     def __init__(self, host, port=21, user="anonymous", password="otalink", timeout=10, stall=30):
         for text in (host, user, password):
@@ -57,8 +59,8 @@ class FtpSession:
         self._password = password
         self._timeout_ms = int(timeout * 1000)
         self._stall_ms = int(stall * 1000)
-        # The control connection: its socket and stream, the address that it goes to, the replies that came over it.
-        self._control = self._stream = self._address = self._replies = None
+        # The control connection: its socket, the address that it goes to, the replies that came over it.
+        self._control = self._address = self._replies = None
         self._data = None
         # The addresses that the name has; the one that answered, from then on.
         self._addresses = None
@@ -85,19 +87,18 @@ class FtpSession:
         """Connects and logs in, unless that has been done. Await it."""
         return self._run(asyncio.sleep_ms, 0)
 
-    async def retrieve(self, path, buffer, sink, offset=0, size=None):
-        """Fetches a file from byte `offset` on: `sink(view)` takes it piece by piece. Returns the bytes it took.
+    def retrieve(self, path, buffer, sink, offset=0, size=None):
+        """Fetches a file from byte `offset` on: `sink(view)` takes it piece by piece. Gives the bytes it took.
 
         `buffer` is the caller's bytearray; a view of it is good only while `sink` runs. `sink` is no coroutine, and
         what it raises ends the transfer. When it returns True it has all that it wants: the transfer stops there, and
         nothing is promised about the rest. `size` is the length that the file must have, in bytes; None: it is not
         known (an FtpClient asks for it).
-        A server without REST is read from the start, and what comes before `offset` is dropped.
+        Await it. A server without REST is read from the start, and what comes before `offset` is dropped.
         ResumeError: the file is now shorter than `offset`, or the server ignored REST, so that `sink` took the wrong
         bytes: start this file over.
         """
-        check_argument(path)
-        return await self._run(self._retrieve, path, buffer, sink, offset, size)
+        return self._run(self._retrieve, path, buffer, sink, offset, size)
 
     async def quit(self):
         """Says goodbye, if there is a session, and closes it. Raises nothing."""
@@ -118,14 +119,15 @@ class FtpSession:
         """
         if self._task is not None:
             self._answered, self._epsv_asked = True, False  # no second try
-            self._stop(self._failure("closed"))
+            self._stopped = self._failure("closed")
+            self._task.cancel()
             return
         if self._data is not None:
             self._data.close()
             self._data = None
         if self._control is not None:
             self._control.close()
-            self._control = self._stream = None
+            self._control = None
 
     def suspend(self, link):
         """Puts the session into the list `link`, for `resume`: so it goes to another object, as data alone.
@@ -135,7 +137,7 @@ class FtpSession:
         if self._control is not None and not self._replies.is_idle():
             self.close()
         link[:] = self._control, self._address, self._addresses, self.folder, self._has_epsv, self._has_rest
-        self._control = self._stream = None
+        self._control = None
 
     def resume(self, link):
         """Takes the session out of `link`."""
@@ -146,9 +148,12 @@ class FtpSession:
 
     # The frame around every command: its session, its watch, its errors
 
-    async def _run(self, operation, *arguments):
+    async def _run(self, function, *arguments):
         if self._task is not None:
             raise ValueError("one FTP command at a time")
+        for argument in arguments:
+            if isinstance(argument, str):
+                check_argument(argument)
         while True:
             fresh = self._control is None
             self._stopped = None
@@ -163,7 +168,7 @@ class FtpSession:
                         await run("ftp_login.log_in", self)
                         self._answered = False
                     logged_in = True
-                    result = await operation(*arguments)
+                    result = await function(*arguments)
                     in_step = True
                     return result
                 except FtpError as error:
@@ -201,12 +206,9 @@ class FtpSession:
             deadline = self._deadline
             await asyncio.sleep_ms(_WATCH_MS)
             if self._deadline == deadline:
-                self._stop(self._failure("silent", self._patience_ms / 1000))
+                self._stopped = self._failure("silent", self._patience_ms / 1000)
+                self._task.cancel()
                 return
-
-    def _stop(self, error):
-        self._stopped = error
-        self._task.cancel()
 
     def _arm(self, timeout_ms):
         self._patience_ms = timeout_ms
@@ -220,19 +222,23 @@ class FtpSession:
 
     # The control connection
 
-    def _take(self, control, address):
-        self._control = control
-        self._stream = asyncio.StreamReader(control)
+    def _take(self, sock, address):
+        self._control = sock
         self._address = address
         self._replies = ReplyParser()
 
     async def _command(self, line, good=(2,)):
         # Sends a command; gives its reply as (code, text). The first digit must be among `good`.
         self._arm(self._timeout_ms)
-        self._check_in_step()
+        # Before it nothing may have come: that would be taken for the answer.
+        self._hear(bytearray(_REPLY))
+        reply = self._replies.next()
+        if reply is not None or not self._replies.is_idle():
+            raise call("ftp_errors.unasked", self, reply)
+        stream = asyncio.StreamReader(self._control)  # it writes as well
         try:
-            self._stream.write((line + "\r\n").encode())
-            await self._stream.drain()
+            stream.write((line + "\r\n").encode())
+            await stream.drain()
         except OSError as error:
             raise self._failure("broken", error)
         code, text = await self._reply()
@@ -241,38 +247,25 @@ class FtpSession:
             raise self._refusal(line, code, text)
         return code, text
 
-    def _check_in_step(self):
-        # Before a command nothing may have come: it would be taken for the answer.
-        buffer = bytearray(128)
-        try:
-            n = self._control.readinto(buffer)
-        except OSError as error:
-            raise self._failure("broken", error)
-        self._hear(buffer, n)
-        reply = self._replies.next()
-        if reply is not None and reply[0] == 421:
-            raise self._refusal("to go on", *reply)
-        if reply is not None or not self._replies.is_idle():
-            raise self._failure("unasked")
-
     async def _reply(self):
         # The next reply as (code, text), by the deadline that is set.
-        buffer = bytearray(128)
+        buffer = bytearray(_REPLY)
         while True:
             reply = self._replies.next()
             if reply is not None:
                 self._answered = reply[0] != 421
                 self._epsv_asked = False
                 return reply
-            try:
-                n = await self._stream.readinto(buffer)
-            except OSError as error:
-                raise self._failure("broken", error)
-            self._hear(buffer, n)
+            await readable(self._control)
+            self._hear(buffer)
             await asyncio.sleep_ms(0)  # a server that never pauses must not hold up the watch
 
-    def _hear(self, buffer, n):
-        # Takes what a read of the control connection gave.
+    def _hear(self, buffer):
+        # Takes what is there of the control connection.
+        try:
+            n = self._control.readinto(buffer)
+        except OSError as error:
+            raise self._failure("broken", error)
         if n == 0:
             raise self._failure("ended")
         if n:
@@ -296,7 +289,7 @@ class FtpSession:
         had_epsv, self._has_epsv = port is not None, False
         if port is None:
             code, text = await self._command("PASV")
-            port = parse_pasv(text)
+            port = call("ftp_facts.parse_pasv", text)
         self._arm(2 * self._timeout_ms)
         try:
             self._data = await connect_socket(address, port, self._timeout_ms)
@@ -304,16 +297,11 @@ class FtpSession:
             raise self._failure("no data", port, error)
         self._has_epsv = had_epsv
 
-    async def _start(self, line):
-        # Sends the command that moves data; gives the final reply, if the server sent it at once.
-        code, text = await self._command(line, (1, 2))
-        return None if code < 200 else (code, text)
-
     async def _finish(self, line, final):
         # The data has ended: what does the server say? What it still has to write may take its time.
         self._data.close()
         self._arm(max(self._timeout_ms, self._stall_ms))
-        while final is None or final[0] < 200:
+        while final[0] < 200:
             final = await self._reply()
         if final[0] not in (226, 250):
             raise self._refusal(line, *final)
@@ -326,7 +314,7 @@ class FtpSession:
         self._data = None
         self._arm(min(self._timeout_ms, _LAST_WORD_MS))
         try:
-            while final is None or final[0] < 200:
+            while final[0] < 200:
                 final = await self._reply()
             return
         except OtaError:
@@ -335,15 +323,14 @@ class FtpSession:
             if self._stopped is None:
                 raise
         self._control.close()
-        self._control = self._stream = None
+        self._control = None
 
-    async def _receive(self, line, buffer, sink, skip, promised):
-        # Moves the data into `sink`, but for the first `skip` bytes. Gives the bytes that came, those included, and
+    async def _receive(self, line, buffer, sink, offset, size):
+        # Moves the data into `sink`, but for the first `offset` bytes. Gives the bytes that came, those included, and
         # whether `sink` stopped it.
         data = self._data
-        stream = asyncio.StreamReader(data)
         view = memoryview(buffer)
-        size = len(buffer)
+        room = len(buffer)
         got = 0
         yielded = ticks_ms()
         # Armed right before each wait: a slow sink counts as no stall.
@@ -352,17 +339,16 @@ class FtpSession:
                 n = data.readinto(buffer)
                 if n is None:
                     self._arm(self._stall_ms)
-                    n = await stream.readinto(buffer)
+                    await readable(data)
                     yielded = ticks_ms()
-                    if n is None:
-                        continue
+                    continue
             except OSError as error:
                 raise await run("ftp_errors.broken_data", self, line, error)
-            if n == 0 or (promised is not None and got + n > promised):
+            if n == 0 or (size is not None and got + n > size):
                 return got + n, False
-            if skip < got + n:
-                start = max(0, skip - got)
-                if sink(buffer if start == 0 and n == size else view[start:n]) is True:
+            if offset < got + n:
+                start = max(0, offset - got)
+                if sink(buffer if start == 0 and n == room else view[start:n]) is True:
                     return got + n, True
             got += n
             if ticks_diff(ticks_ms(), yielded) >= _YIELD_MS:
@@ -371,36 +357,36 @@ class FtpSession:
                 yielded = ticks_ms()
 
     async def _retrieve(self, path, buffer, sink, offset, size):
-        if size is None and self._size is not None:
-            size = await self._size(path)
+        if size is None and self._fact is not None:
+            size = await self._fact("SIZE", path)
         if size is not None and 0 < offset >= size:
             if offset > size:
                 raise self._failure("replaced", path, size, offset)
             return 0
         await self._open_data()
         skip = offset
-        if offset and self._has_rest:
-            # Right before RETR, as RFC 3659 section 5.3 has it.
+        if offset and self._has_rest and size is not None:
+            # Right before RETR, as RFC 3659 section 5.3 has it. Where the length is not known, nothing would tell that
+            # a server which says yes does not heed it.
             code, _ = await self._command(f"REST {offset}", (3, 5))
             if code == 350:
                 skip = 0
             else:
                 self._has_rest = code > 504
         line = "RETR " + path
-        final = await self._start(line)
+        final = await self._command(line, (1, 2))
         promised = None if size is None else size - offset + skip
         got, stopped = await self._receive(line, buffer, sink, skip, promised)
         if stopped:
             await self._stop_data(final)
             return max(0, got - skip)
-        if promised is not None and got > promised:
-            if offset > skip:
-                self._has_rest = False
-                raise self._failure("no rest", path, offset)
-            raise self._failure("too long", path, size)
-        await self._finish(line, final)
-        if promised is not None and got < promised:
-            raise self._failure("too short", path, offset - skip + got, size)
-        if got < skip:
-            raise self._failure("replaced", path, got, offset)
-        return got - skip
+        if promised is None or got <= promised:
+            await self._finish(line, final)
+            if got >= skip and promised in (None, got):
+                return got - skip
+        raise call("ftp_errors.wrong_length", self, path, got - skip, offset, size, skip)
+
+
+def readable(sock):
+    """Await it: until there is something to read on the socket, or an end or an error of the connection."""
+    return asyncio.StreamReader(sock).read(0)

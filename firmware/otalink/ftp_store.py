@@ -13,7 +13,7 @@ _FULL_MS = const(5)
 async def store(session, path, source, buffer):
     await session._open_data()
     line = "STOR " + path
-    final = await session._start(line)
+    final = await session._command(line, (1, 2))
     data = session._data
     view = memoryview(buffer)
     sent = 0
@@ -35,7 +35,7 @@ async def store(session, path, source, buffer):
             await asyncio.sleep_ms(0 if n else _FULL_MS)
         sent += size
     await session._finish(line, final)
-    size = await session._size(path)
+    size = await session._fact("SIZE", path)
     if size is not None and size != sent:
         raise session._failure("not all", path, size, sent)
     return sent

@@ -14,8 +14,9 @@ from otalink.layout import HEADER_LENGTH_MAX, HEADER_MAGIC, INCOMING, NEW_SUFFIX
 _FIRST_MAX = const(32)
 
 
-async def bring(job, release):
-    """Puts the header of the release file on the flash, as it comes. `release.mark` is its SHA-256, as text."""
+async def bring(job):
+    """Puts the header of the release file `job.found` on the flash, as it comes. Its `mark` is the SHA-256, as text."""
+    release = job.found
     root = job.root + "/"
     path = INCOMING + NEW_SUFFIX
     make_folder(root, STATE_FOLDER)
@@ -32,14 +33,14 @@ async def bring(job, release):
                 remove(root, path)
 
 
-async def refuse_change(job, stay=True):
+async def refuse_change(job):
     """Raises FolderChangedError when the release file is not what it was at first."""
-    if await _read(job, job.release, None, stay) != job.release.mark:
-        raise _changed(job.release)
+    if await _read(job, job.release, None) != job.release.mark:
+        raise FolderChangedError(f"{job.release.versioned} was replaced on the server during the download")
 
 
-async def _read(job, release, write, stay=False):
-    # Gives the SHA-256 of the header. The transfer stops behind it.
+async def _read(job, release, write):
+    # Gives the SHA-256 of the header. The transfer stops behind it. To `write` it is read once, and no more.
     sha256 = hashlib.sha256()
     first = b""
     length = None
@@ -52,7 +53,7 @@ async def _read(job, release, write, stay=False):
             length = _length(first, release.versioned)
             if write is None and length is not None and length > release.size:
                 # The transfer would be refused as too long, again and again.
-                raise _changed(release)
+                raise FolderChangedError(f"{release.versioned} was replaced on the server during the download")
         if length is not None and got + len(view) > length:
             view = view[: length - got]
         got += len(view)
@@ -73,15 +74,11 @@ async def _read(job, release, write, stay=False):
                 release.size = await client.size(release.versioned)
             await client.retrieve(release.versioned, job.buffer, sink, 0, release.size)
         finally:
-            if stay:
+            if write is None:
                 client.suspend(job.link)
     if got != length:
         raise ReleaseError(f"{release.versioned} ends within its header: publish it again")
     return hexlify(sha256.digest()).decode()
-
-
-def _changed(release):
-    return FolderChangedError(f"{release.versioned} was replaced on the server during the download")
 
 
 def _length(first, filename):

@@ -8,8 +8,6 @@ import os
 from otalink.errors import InstallError
 from otalink.layout import STATE_FOLDER
 
-# In the order in which they count: those of an update that is on come first.
-_STATES = "committed swapping reverting trial-0 trial-1 trial-2 trial-3 forgetting confirmed reverted broken"
 # States in which an update is on: nothing is staged, and nothing committed.
 BUSY = ("committed", "swapping", "trial", "reverting")
 
@@ -27,7 +25,9 @@ def plan_name(root):
         names = os.listdir(root + STATE_FOLDER)
     except OSError:
         return None
-    for name in _STATES.split(" "):
+    # In the order in which they count: those of an update that is on come first.
+    states = "committed swapping reverting trial-0 trial-1 trial-2 trial-3 forgetting confirmed reverted broken"
+    for name in states.split(" "):
         if name in names:
             return name
     return None

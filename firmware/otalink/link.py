@@ -21,10 +21,11 @@ from time import ticks_add, ticks_diff, ticks_ms
 from micropython import const
 
 from otalink import phase
-from otalink.connect import connect_socket, resolve
+from otalink.connect import connect_socket
 from otalink.frame import LENGTH_MAX, OVERHEAD, PROFILES, FrameDecoder, decode_text, encode_frame, encode_text
 from otalink.message import format_message, is_message, parse_message
 from otalink.outbox import MemoryStore, Outbox
+from otalink.resolve import resolve
 
 # How often the clock is looked at.
 _WATCH_MS = const(100)
@@ -599,10 +600,10 @@ class Link:
 
 def _call(module, function, *arguments):
     # What a function of otalink gives whose module is in memory only for this call.
-    there = phase.loaded()
+    before = phase.enter()
     try:
         module = __import__("otalink." + module, None, None, (function,))
         return getattr(module, function)(*arguments)
     finally:
         module = None
-        phase.forget(there)
+        phase.leave(before)

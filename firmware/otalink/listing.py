@@ -8,17 +8,16 @@ from otalink.ftp_listing import FtpListing
 
 
 async def listing(job):
-    """Lists the folder: gives (command, lines), those of MLSD, or of NLST where there is no MLSD."""
+    """Lists the folder. `job.listing` is (command, lines): those of MLSD, or of NLST where there is no MLSD."""
     async with FtpListing(*job.config.server) as client:
         client.resume(job.link)
         try:
-            found = "MLSD", await client.rows("MLSD")
+            job.listing = "MLSD", await client.rows("MLSD")
         except FtpError as error:
             if not 500 <= error.code <= 504:
                 raise
-            found = "NLST", await client.rows("NLST")
+            job.listing = "NLST", await client.rows("NLST")
         client.suspend(job.link)
-        return found
 
 
 async def leave(job):

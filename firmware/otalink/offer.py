@@ -21,24 +21,23 @@ class Release:
     """
 
 
-def decide(config, installed, listing):
-    """What a board that has the version `installed` makes of a listing: (a Release without files, messages about it).
+def decide(job):
+    """Decides what `job.listing` offers to a board that has the version `job.installed`, and says it.
 
-    None in the Release's place when the folder offers none, or none that the board's policy wants. Raises ReleaseError
-    when the folder does not say clearly what it offers.
+    `job.found` is the Release, without its files; None when the folder offers none, or none that the board's policy
+    wants. Gives the steps that follow; see phase.go. Raises ReleaseError when the folder does not say clearly what it
+    offers.
     """
-    name = config.name
-    files, _ = _parse(listing)
+    config, installed, name = job.config, job.installed, job.config.name
+    leave = "ftp_session ftp_listing listing.leave"
+    files, _ = _parse(job.listing)
     versioned, version, messages, is_file = _choose(sorted(files), name, config.keys)
     if versioned is None:
         if messages:
             raise ReleaseError(f"no release of {name} in the folder: {messages[0]}")
-        return None, [f"no release of {name} on {config.host} in {config.folder}"]
-    release = Release()
-    release.name, release.version, release.versioned = name, version, versioned
-    release.size, release.sums_size = files[versioned], files.get(SUMS)
-    release.files = None if is_file else []
-    release.label = label = f"{name} {format_version(version)}"
+        job.say(f"no release of {name} on {config.host} in {config.folder}")
+        return leave
+    label = f"{name} {format_version(version)}"
     here = "no release" if installed is None else format_version(installed)
     if installed == version:
         messages.append(f"{label} is the latest version")
@@ -48,10 +47,22 @@ def decide(config, installed, listing):
             # Whoever puts it there may want a fault back that was mended since.
             raise ReleaseError(line)
         messages.append(line)
+    elif label == job.failed:
+        messages.append(f"the board went back from {label}: not tried again until another is offered")
     else:
         messages.append(f"{label} is offered, {here} is here")
-        return release, messages
-    return None, messages
+        job.found = release = Release()
+        release.name, release.version, release.versioned, release.label = name, version, versioned, label
+        release.size, release.sums_size = files[versioned], files.get(SUMS)
+        release.files = None if is_file else []
+    job.say(*messages)
+    # While a release is on trial the listing is all that is read: what is half published must not keep it from being
+    # confirmed.
+    if job.found is None or job.on_trial:
+        return leave
+    if is_file:
+        return "ftp_session staging header.bring; release signature admit.admit"
+    return "ftp_session folder.read; plain offer.place"
 
 
 def _choose(filenames, name, keys):
@@ -73,17 +84,18 @@ def _choose(filenames, name, keys):
     return versioned, version, messages, True
 
 
-def place(release, listing, sums, told):
-    """Gives the Release its files, from what `folder.read` gave, and gives messages. Raises ReleaseError when they
-    cannot all be, TransferError while they are being published."""
+def place(job):
+    """Gives the Release `job.found` its files, from what was listed and read. Raises ReleaseError when they cannot all
+    be, TransferError while they are being published."""
+    release, sums = job.found, job.sums
     name, versioned = release.name, release.versioned
 
     def belongs(filename):
         return filename == versioned or is_ordinary(filename, name)
 
-    sizes, folders = _parse(listing)
+    sizes, folders = _parse(job.listing)
+    job.listing = None
     found = {}
-    messages = []
     if sums is not None:
         # From the end, so that what is done with takes no memory.
         sums.reverse()
@@ -98,7 +110,7 @@ def place(release, listing, sums, told):
             # Published files come first, the versioned one last: somebody is at it.
             raise TransferError(f"{SUMS} does not list {versioned}: the folder is being published, or left half done")
     else:
-        for filename, size, is_folder in told:
+        for filename, size, is_folder in job.told:
             sizes[filename] = size
             if is_folder:
                 folders.append(filename)
@@ -106,7 +118,7 @@ def place(release, listing, sums, told):
             if filename == versioned:
                 raise ReleaseError(f"{filename} is a folder: a release is a file of that name")
             if belongs(filename):
-                messages.append(f"passed over {filename}: folders need a {SUMS} beside them")
+                job.say(f"passed over {filename}: folders need a {SUMS} beside them")
         for filename, size in sizes.items():
             if belongs(filename) and filename not in folders:
                 found[filename] = None, size
@@ -120,7 +132,7 @@ def place(release, listing, sums, told):
         release.files.append([path, filename, digest, size])
     release.files.sort(key=lambda file: file[0])
     check_folders([file[0] for file in release.files])
-    return messages
+    job.sums = job.told = None
 
 
 def _parse(listing):

@@ -2,14 +2,12 @@
 
 from otalink.layout import CONFIG_PATH, NEW_SUFFIX, OLD_SUFFIX, STATE_FOLDER
 
-# Bounds what a hostile header can make a board hold. littlefs allows 255 bytes a name, and a suffix is added.
-PATH_MAX = 240
-
 
 def check_path(path: str) -> None:
     """Raises ValueError unless a release may name `path` (relative to the root of the flash, `/` between parts)."""
-    if not path or len(path.encode()) > PATH_MAX:
-        raise ValueError(f"path {path[:40]}: it must have 1 to {PATH_MAX} bytes")
+    # Bounds what a hostile header can make a board hold. littlefs allows 255 bytes a name, and a suffix is added.
+    if not path or len(path.encode()) > 240:
+        raise ValueError(f"path {path[:40]}: it must have 1 to 240 bytes")
     for byte in path.encode():
         if byte < 32 or byte in (92, 127):
             raise ValueError(f"path {path!r}: control characters and backslashes are not allowed")

@@ -13,32 +13,39 @@ import asyncio
 import gc
 import sys
 
+from micropython import const
+
 # What stays once it is there: it is needed between phases, or an application's.
 _STAY = ("errors", "frame", "link", "phase", "updater")
-# Only phases that talk to a server need them; asyncio itself keeps the names that were asked for.
+# Only phases that talk to a server need them.
 _STREAMS = "asyncio.stream"
+# In a heap that is smaller (bytes), memory counts more than speed: it is collected whenever the one part in so many was
+# allocated, so that what stays does not come to lie between what goes.
+_SMALL_HEAP = const(131072)
+_PARTS = const(64)
 
 
 # What keeps a watchdog quiet while a phase is loaded, which holds the application up; None: there is none.
 feed = None
+_heap = gc.mem_alloc() + gc.mem_free()
 
 
 def call(name, *arguments):
     """Gives what a function of otalink gives, such as "config.load"; the modules that this imported are forgotten.
 
-    Modules may stand before it, as in "release prepare.finish": they are imported first. One at a time, modules take
+    Modules may stand before it, as in "release install.finish": they are imported first. One at a time, modules take
     less than when one import leads to the next, since the collector has its turn in between.
     """
-    there = loaded()
+    before = enter()
     try:
         return _find(name)(*arguments)
     finally:
-        forget(there)
+        leave(before)
 
 
 async def run(name, *arguments):
     """`call` for a coroutine or a function, from a coroutine: what is forgotten is sure to be out of memory then."""
-    there = loaded()
+    before = enter()
     given = None
     is_over = False
     try:
@@ -51,10 +58,27 @@ async def run(name, *arguments):
         raise
     finally:
         given = None  # a coroutine keeps its module
-        forget(there)
+        leave(before)
         # Not where it was cancelled, or where somebody pressed Ctrl-C: that is to end here and now.
         if is_over:
             await asyncio.create_task(_collect())
+
+
+async def go(job, steps, failed):
+    """Runs steps one after the other: phases that take `job` and nothing else, with "; " between their names.
+
+    A step may give further ones, which come before the rest. What it raises goes to the phase `failed`, beside the job:
+    that raises it again, or gives the steps that are to come instead of the rest.
+    """
+    while steps:
+        step, _, steps = steps.partition("; ")
+        try:
+            more = await run(step, job)
+        except BaseException as error:
+            more = None
+            steps = await run(failed, job, error)
+        if more:
+            steps = f"{more}; {steps}"
 
 
 async def _collect():
@@ -87,23 +111,30 @@ def _find(name):
     return getattr(found, function)
 
 
-def loaded():
-    """The names of the modules that are there and may be forgotten."""
-    names = [name for name in sys.modules if name[:8] == "otalink." and name[8:] not in _STAY]
-    if _STREAMS in sys.modules:
-        names.append(_STREAMS)
-    return names
+def enter():
+    """Gives what `leave` needs to know: after how many bytes the collector came before, and the modules there were."""
+    before = gc.threshold()
+    if _heap < _SMALL_HEAP and not 0 <= before <= _heap // _PARTS:
+        gc.threshold(_heap // _PARTS)
+    return before, _loaded()
 
 
-def forget(there):
-    """Forgets all of them but those named in the list `there`."""
+def leave(before):
+    """Forgets the modules of otalink that were imported since `enter` gave `before`."""
+    threshold, there = before
     # Also what an import without enough memory left half done, which MicroPython would take for whole the next time.
-    for name in loaded():
+    for name in _loaded():
         if name not in there:
             del sys.modules[name]
             package, _, part = name.partition(".")
             package = sys.modules[package]
-            for found in ("stream", "StreamReader") if name == _STREAMS else (part,):
+            # asyncio itself keeps the name that was asked for.
+            for found in (part, "StreamReader"):
                 if found in package.__dict__:
                     delattr(package, found)
+    gc.threshold(threshold)
     gc.collect()
+
+
+def _loaded():
+    return [name for name in sys.modules if name == _STREAMS or (name[:8] == "otalink." and name[8:] not in _STAY)]

@@ -16,7 +16,6 @@ from otalink.version import DIGITS, LETTERS, check_name, parse_version
 # Bounds what a hostile header can make a board hold.
 LINE_MAX = 1024
 SIZE_MAX = 0xFFFFFFFF
-_PIECE = 128
 
 
 class Header:
@@ -79,7 +78,14 @@ class Header:
 
     def __next__(self) -> tuple[str, str, int, int, str]:
         if self._key == "sign":
-            self._end()
+            identity, _, text = self._value.partition(" ")
+            if self._read != self.length:
+                raise ReleaseError("header: sign is not its last line")
+            if len(identity) != 16 or identity.strip("0123456789abcdef") or not text:
+                raise ReleaseError("header: sign: a key's id has 16 lower-case hexadecimal digits, a signature follows")
+            self.signature = identity, text
+            self.digest = self._sha256.digest()
+            self._key = ""
         if not self._key:
             raise StopIteration
         fields = self._value.split(" ", 4)
@@ -107,22 +113,12 @@ class Header:
         # What begins with a path stands right behind it: that tells files that are folders too, without a list of all.
         self._prefixes = [length for length in self._prefixes if path.startswith(last[:length])]
         for length in self._prefixes:
-            if path[length] == "/":
+            if path.startswith("/", length):
                 raise ReleaseError(f"header: {path[:length]} is both a file and a folder")
         self._prefixes.append(len(path))
         self._last = path
         self._next()
         return path, digest, size, stored, encoding
-
-    def _end(self) -> None:
-        identity, _, text = self._value.partition(" ")
-        if self._read != self.length:
-            raise ReleaseError("header: sign is not its last line")
-        if len(identity) != 16 or identity.strip("0123456789abcdef") or not text:
-            raise ReleaseError("header: sign: a key's id has 16 lower-case hexadecimal digits, a signature follows")
-        self.signature = identity, text
-        self.digest = self._sha256.digest()
-        self._key = ""
 
     def _take(self, key: str) -> str:
         if self._key != key:
@@ -138,12 +134,12 @@ class Header:
         if self._read == self.length:
             self._key = ""
             return
-        # A piece at a time: readline makes room for as much as it may read.
+        # A piece of 128 bytes at a time: readline makes room for as much as it may read.
         line = b""
         while len(line) < LINE_MAX:
-            piece = self._stream.readline(_PIECE)
+            piece = self._stream.readline(128)
             line += piece
-            if len(piece) < _PIECE or line[-1:] == b"\n":
+            if len(piece) < 128 or line[-1:] == b"\n":
                 break
         self._read += len(line)
         if line[-1:] != b"\n" or self._read > self.length:
@@ -162,7 +158,7 @@ class Header:
 
 def _number(text: str, what: str) -> int:
     # Length first: a line of digits must not become an integer.
-    if not text or len(text) > 10 or text.strip(DIGITS) or (text[0] == "0" and text != "0"):
+    if not text or len(text) > 10 or text.strip(DIGITS) or (text.startswith("0") and text != "0"):
         raise ReleaseError(f"header: {what} is no number: {text[:20]!r}")
     number = int(text)
     if number > SIZE_MAX:

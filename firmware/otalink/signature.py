@@ -7,10 +7,6 @@ whole block that the signature must open to is built and compared, so that there
 import hashlib
 from binascii import a2b_base64, b2a_base64, hexlify
 
-_SQUARINGS = 16  # 65537 is 2 ** 16 + 1
-# RFC 8017 section 9.2, note 1: what stands before a SHA-256 in the block.
-_SHA256_PREFIX = b"\x30\x31\x30\x0d\x06\x09\x60\x86\x48\x01\x65\x03\x04\x02\x01\x05\x00\x04\x20"
-
 
 def key_id(modulus: bytes) -> str:
     """The id of the key with this `modulus`: 16 hexadecimal digits."""
@@ -49,9 +45,10 @@ def verify(modulus: bytes, digest: bytes, signature: bytes) -> bool:
     if s >= n:
         return False
     opened = s
-    for _ in range(_SQUARINGS):
+    for _ in range(16):  # 65537 is 2 ** 16 + 1
         opened = opened * opened % n
     opened = opened * s % n
-    tail = _SHA256_PREFIX + digest
+    # RFC 8017 section 9.2, note 1: what stands before a SHA-256 in the block.
+    tail = b"\x30\x31\x30\x0d\x06\x09\x60\x86\x48\x01\x65\x03\x04\x02\x01\x05\x00\x04\x20" + digest
     block = b"\x00\x01" + b"\xff" * (length - len(tail) - 3) + b"\x00" + tail
     return opened == int.from_bytes(block, "big")

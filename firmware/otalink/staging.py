@@ -12,22 +12,33 @@ from otalink.flash import on_flash
 _FLUSH = const(16384)
 
 
+def report(job, size):
+    """Counts `size` more bytes of a download, and says so at each new percent."""
+    job.done += size
+    total = job.total
+    percent = min(100, 100 * job.done // total) if total else -1
+    if percent > job.percent:
+        job.percent = percent
+        if job.progress is not None:
+            job.progress(min(job.done, total), total)
+
+
 class StagedFile:
-    """A file `path` that is being staged as `staging_path`, on the flash or, where that is None, not at all: then its
+    """A file `path` that is being staged as the file `new`, or, where that is None, not on the flash at all: then its
     digest is what is wanted.
 
-    `written` counts its bytes; `write` is what FtpClient.retrieve takes as its sink.
+    `path` is as given, `written` counts its bytes; `write` is what FtpClient.retrieve takes as its sink.
     """
 
-    def __init__(self, path, staging_path, sha256=None, written=0):
+    def __init__(self, path, new, sha256=None, written=0):
         """Begins the file, or goes on behind what is there of it: `sha256` has taken `written` bytes."""
-        self._path = path
+        self.path = path
         self._sha256 = sha256 or hashlib.sha256()
         self.written = written
         self._flushed = written
         self._file = None
-        if staging_path is not None:
-            self._file = on_flash(path, "written", open, staging_path, "ab" if written else "wb")
+        if new is not None:
+            self._file = on_flash(path, "written", open, new, "ab" if written else "wb")
 
     def partial(self):
         """What another StagedFile needs to go on: the hash and the number of the bytes that are here."""
@@ -36,7 +47,7 @@ class StagedFile:
     def write(self, view):
         """Appends the bytes of `view`. Raises InstallError when the flash fails."""
         if self._file is not None:
-            on_flash(self._path, "written", self._file.write, view)
+            on_flash(self.path, "written", self._file.write, view)
         self._sha256.update(view)
         self.written += len(view)
 
@@ -44,7 +55,7 @@ class StagedFile:
         """Puts on the flash what has been written, once there is enough of it: there it outlives a power cut."""
         if self.written - self._flushed >= _FLUSH:
             self._flushed = self.written
-            on_flash(self._path, "written", self._file.flush)
+            on_flash(self.path, "written", self._file.flush)
 
     def finish(self, size, digest):
         """Closes the file. Gives the SHA-256 of what came, as hexadecimal text; see Installation.verify.
@@ -54,14 +65,14 @@ class StagedFile:
         """
         self.close()
         if size is not None and self.written != size:
-            raise ReleaseError(f"{self._path}: {self.written} bytes came, it must have {size}")
+            raise ReleaseError(f"{self.path}: {self.written} bytes came, it must have {size}")
         received = hexlify(self._sha256.digest()).decode()
         if digest is not None and received != digest:
-            raise ReleaseError(f"{self._path}: its SHA-256 is not the promised one")
+            raise ReleaseError(f"{self.path}: its SHA-256 is not the promised one")
         return received
 
     def close(self):
         """Closes the file. What is there of it stays."""
         file, self._file = self._file, None
         if file is not None:
-            on_flash(self._path, "written", file.close)
+            on_flash(self.path, "written", file.close)

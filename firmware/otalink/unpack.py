@@ -15,12 +15,11 @@ from micropython import const
 
 from otalink.chunks import CHUNK, WINDOW_BITS, chunk, chunk_count
 from otalink.errors import ReleaseError
-from otalink.fetch import report
 from otalink.files import kind_of, recorded, size_of
 from otalink.flash import on_flash
 from otalink.ftp_session import FtpSession
 from otalink.layout import INCOMING, NEW_SUFFIX
-from otalink.staging import StagedFile
+from otalink.staging import StagedFile, report
 
 # Another transfer takes several round trips: so many bytes come in less time.
 _GAP_MAX = const(16384)
@@ -38,14 +37,16 @@ async def download(job):
     After a TransferError it can be called again; what is whole, and what is there of the next file, stays. Raises
     ReleaseError for content that is not what the header promises.
     """
+    job.most = job.most or 0
     unpacker = _Unpacker(job)
     try:
         async with FtpSession(*job.config.server) as client:
             client.resume(job.link)
             try:
                 while True:
-                    start = await unpacker.ready()
+                    start = await unpacker.resume()
                     if start is None:
+                        job.most = None
                         return
                     # Without REST each transfer begins with the first byte: then one must do.
                     unpacker.gap_max = _GAP_MAX if client._has_rest else job.release.size
@@ -62,44 +63,43 @@ async def download(job):
 
 
 class _Unpacker:
-    # Takes the stream apart. `position` is that of the next byte in the release file, `_goal` that of the next one that
+    # Takes the stream apart. `position` is that of the next byte in the release file, `goal` that of the next one that
     # is wanted; `is_first` is True ahead of a transfer's first bytes, and None when they were those of the header.
 
     def __init__(self, job):
-        self._job = job
-        self._root = root = job.root + "/"
-        self._target = self._found = None
-        self._source = job.source
-        self._files = recorded(root, INCOMING, True)
+        self.job = job
+        self.root = root = job.root + "/"
+        self.target = self.file = None
+        self.files = recorded(root, INCOMING, True)
         # Where the stored bytes of the next file begin: the record is the header.
-        self._next = size_of(root, INCOMING)
-        self._before = 0
+        self.next = size_of(root, INCOMING)
+        self.before = 0
         for _ in range(job.at):
-            self._pass(next(self._files))
-        self.position = self._goal = 0
+            self.pass_by(next(self.files))
+        self.position = self.goal = 0
         self.gap_max = _GAP_MAX
         self.is_first = False
 
     def close(self):
-        self._files.close()
-        if self._target is not None:
-            self._target.close()
+        self.files.close()
+        if self.target is not None:
+            self.target.close()
 
-    async def ready(self):
+    async def resume(self):
         # The position from which the next transfer has to go on; None when all is here.
-        while self._found is not None or self._advance():
-            if self._target is None:
-                await self._resume()
-            if not self._is_whole():
-                report(self._job, self._before + max(0, self._goal - self._begin) - self._job.done)
-                return self._goal
-            self._finish()
-        report(self._job, self._before - self._job.done)
+        while self.file is not None or self.advance():
+            if self.target is None:
+                await self.read()
+            if not self.is_whole():
+                report(self.job, self.before + max(0, self.goal - self.start) - self.job.done)
+                return self.goal
+            self.finish()
+        report(self.job, self.before - self.job.done)
         return None
 
     def take(self, view):
         # A sink for FtpSession.retrieve: True when the transfer is of no use any more.
-        job = self._job
+        job = self.job
         view = memoryview(view)  # a slice of the buffer itself would be a copy
         if self.is_first:
             self.is_first = None if bytes(view[: len(_MAGIC)]) == _MAGIC else False
@@ -109,71 +109,72 @@ class _Unpacker:
         job.received += size
         start = 0
         while start < size:
-            gap = self._goal - self.position
+            gap = self.goal - self.position
             if gap > self.gap_max:
                 return True
             if gap > 0:
                 taken = min(gap, size - start)
             else:
-                taken = self._feed(view[start:])
+                taken = self.feed(view[start:])
                 report(job, taken)
             start += taken
             self.position += taken
-            while self._is_whole():
-                if not (self._finish() and self._advance() and self._open()):
+            while self.is_whole():
+                if not (self.finish() and self.advance() and self.open()):
                     # The rest belongs to nobody; at the end of the file there is none.
                     return self.position < job.release.size
         return False
 
     # One file after the other
 
-    def _pass(self, found):
-        self._next += found[3]
-        wanted = kind_of(self._root, found[0] + NEW_SUFFIX) is not None
+    def pass_by(self, found):
+        self.next += found[3]
+        wanted = kind_of(self.root, found[0] + NEW_SUFFIX) is not None
         if wanted:
-            self._before += found[3]
+            self.before += found[3]
         return wanted
 
-    def _advance(self):
+    def advance(self):
         # Takes the next file that differs; False when there is none.
-        for found in self._files:
-            self._begin = self._next
-            before = self._before
-            if self._pass(found):
-                self._before = before
-                self._found = found
+        for found in self.files:
+            self.start = self.next
+            before = self.before
+            if self.pass_by(found):
+                self.before = before
+                self.file = found
                 return True
-            self._job.at += 1
+            self.job.at += 1
         return False
 
-    def _open(self, sha256=None, written=0):
+    def open(self, sha256=None, written=0):
         # Begins the file, or goes on behind what is there. Without a hash only an empty one: False where it is not.
-        path, _, _, _, encoding = self._found
-        if sha256 is None and (size_of(self._root, path + NEW_SUFFIX) or 0) > written:
+        path, _, _, _, encoding = self.file
+        if sha256 is None and (size_of(self.root, path + NEW_SUFFIX) or 0) > written:
             return False
-        self._is_resumed = written > 0
-        self._target = StagedFile(path, f"{self._root}{path}{NEW_SUFFIX}", sha256, written)
-        self._table = None
-        self._goal = self._begin + written
+        self.is_resumed = written > 0
+        self.target = StagedFile(path, f"{self.root}{path}{NEW_SUFFIX}", sha256, written)
+        self.table = None
+        self.goal = self.start + written
         if encoding == "deflate":
-            self._table = bytearray()
-            self._goal = self._begin
-            self._index = written // CHUNK
-            self._piece = memoryview(bytearray(_PIECE))
+            self.table = bytearray()
+            self.goal = self.start
+            self.index = written // CHUNK
+            self.buffer = memoryview(bytearray(_PIECE))
         return True
 
-    async def _resume(self):
-        path, _, size, _, encoding = self._found
-        written = size_of(self._root, path + NEW_SUFFIX) or 0
+    async def read(self):
+        # Goes on with the file behind what is here of it.
+        path, _, size, _, encoding = self.file
+        written = size_of(self.root, path + NEW_SUFFIX) or 0
         sha256 = hashlib.sha256()
         if written > size or (encoding == "deflate" and written % CHUNK and written < size):
             written = 0
         if written:
             # Nothing says that it is what was meant to be there: its hash does, once the rest has come.
-            buffer = self._job.buffer
+            buffer = self.job.buffer
             view = memoryview(buffer)
             yielded = ticks_ms()
-            with on_flash(path, "read", open, self._root + path + NEW_SUFFIX, "rb") as file:
+            with on_flash(path, "read", open, self.root + path + NEW_SUFFIX, "rb") as file:
                 while True:
                     n = on_flash(path, "read", file.readinto, buffer)
                     if not n:
@@ -182,89 +183,92 @@ class _Unpacker:
                     if ticks_diff(ticks_ms(), yielded) >= _YIELD_MS:
                         await asyncio.sleep_ms(0)
                         yielded = ticks_ms()
-        self._open(sha256, written)
+        self.open(sha256, written)
 
-    def _is_whole(self):
-        return self._target is not None and self._target.written == self._found[2]
+    def is_whole(self):
+        return self.target is not None and self.target.written == self.file[2]
 
-    def _finish(self):
+    def finish(self):
         # The file has all its bytes. False when they are not the right ones, and it begins anew.
-        path, digest, size, stored, _ = self._found
-        target, self._target = self._target, None
+        path, digest, size, stored, _ = self.file
+        target, self.target = self.target, None
         try:
             target.finish(size, digest)
         except ReleaseError:
-            if not self._is_resumed:
+            if not self.is_resumed:
                 raise
-            self._job.say(f"{path}: what was here of it is of no use: fetching it anew")
-            self._open(hashlib.sha256())
+            self.job.say(f"{path}: what was here of it is of no use: fetching it anew")
+            self.open(hashlib.sha256())
             return False
-        self._found = None
-        self._before += stored
-        self._job.at += 1
+        self.file = None
+        self.before += stored
+        self.job.at += 1
         return True
 
     # What is in it
 
-    def _feed(self, view):
+    def feed(self, view):
         # Takes what of `view` belongs to one part of the file (content, table, chunk), and gives the bytes taken.
-        path, _, size, stored, _ = self._found
-        if self._table is None:
-            taken = min(len(view), stored - (self.position - self._begin))
-            self._target.write(view[:taken])
-            self._target.keep()
+        size, stored = self.file[2:4]
+        if self.table is None:
+            taken = min(len(view), stored - (self.position - self.start))
+            self.target.write(view[:taken])
+            self.target.keep()
             return taken
-        missing = 2 * chunk_count(size) - len(self._table)
+        missing = 2 * chunk_count(size) - len(self.table)
         if missing:
             taken = min(len(view), missing)
-            self._table.extend(view[:taken])
+            self.table.extend(view[:taken])
             if taken == missing:
-                self._go_to_chunk(path, size, stored)
+                self.go_to_chunk()
             return taken
-        taken = min(len(view), self._missing)
-        self._source.write(view[:taken])
-        self._missing -= taken
-        if not self._missing:
-            self._inflate(path, size)
+        taken = min(len(view), self.missing)
+        self.job.source.write(view[:taken])
+        self.missing -= taken
+        if not self.missing:
+            self.inflate()
         return taken
 
-    def _go_to_chunk(self, path, size, stored):
+    def go_to_chunk(self):
         # The table is whole: it says where the first chunk is that is not here.
-        place = self._begin + len(self._table)
+        path, _, size, stored, _ = self.file
+        place = self.start + len(self.table)
         for index in range(chunk_count(size)):
-            if index == self._index:
-                self._goal = place
-            place += chunk(self._table, index, size)[0]
-        if place != self._begin + stored:
+            if index == self.index:
+                self.goal = place
+            place += chunk(self.table, index, size)[0]
+        if place != self.start + stored:
             raise ReleaseError(f"{path}: its table does not fit its size")
-        self._begin_chunk(size)
+        self.begin_chunk()
 
-    def _begin_chunk(self, size):
-        self._missing, self._share, self._is_compressed = chunk(self._table, self._index, size)
-        self._source.seek(0)
+    def begin_chunk(self):
+        self.missing = chunk(self.table, self.index, self.file[2])[0]
+        self.job.source.seek(0)
 
-    def _inflate(self, path, size):
-        source, piece, left = self._source, self._piece, self._share
+    def inflate(self):
+        path, _, size, _, _ = self.file
+        source, piece = self.job.source, self.buffer
+        _, left, is_compressed = chunk(self.table, self.index, size)
         source.seek(0)
         # A window and its tables are taken anew for each chunk: those before it are to make room, all in one piece.
         gc.collect()
         # Output is bounded by what the header says, whatever is in the stream.
-        stream = deflate.DeflateIO(source, deflate.RAW, WINDOW_BITS) if self._is_compressed else source
+        stream = deflate.DeflateIO(source, deflate.RAW, WINDOW_BITS) if is_compressed else source
         over = False
         while left:
             try:
                 n = stream.readinto(piece if left >= _PIECE else piece[:left])
                 left -= n
-                if not left and self._is_compressed:
+                if not left and is_compressed:
                     over = stream.read(1)
             except (OSError, EOFError):
                 n = 0
             if not n:
-                raise ReleaseError(f"{path}: chunk {self._index} is not what was compressed")
+                raise ReleaseError(f"{path}: chunk {self.index} is not what was compressed")
             if over:
-                raise ReleaseError(f"{path}: chunk {self._index} holds too much")
-            self._target.write(piece[:n])
-        self._target.keep()
-        self._index += 1
-        if self._index < chunk_count(size):
-            self._begin_chunk(size)
+                raise ReleaseError(f"{path}: chunk {self.index} holds too much")
+            self.target.write(piece[:n])
+        self.target.keep()
+        self.index += 1
+        if self.index < chunk_count(size):
+            self.begin_chunk()

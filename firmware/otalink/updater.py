@@ -14,7 +14,7 @@ from micropython import const
 
 from otalink import phase
 from otalink.errors import FolderChangedError, OtaError, ReleaseError
-from otalink.phase import call, run
+from otalink.phase import call, go, run
 
 _MESSAGES_MAX = const(20)
 # How often a download starts over because the folder changed under it, before it waits for the next check.
@@ -27,13 +27,15 @@ class _Job:
     """What the phases of an update share: data, and no methods.
 
     `config`, `root`, `buffer` and `say`, which takes lines for the user; `link`, the FTP session between two phases;
+    `installed`, `failed`, `on_trial`, `listing`, `sums`, `told` and `found`, what a check knows, see steps.py;
     `release`, the offer.Release that is being staged, and `staged`, those of its paths that are staged and whole;
     `is_ready` when that is all of it: PATH.ota-new is there for each file that differs, and for no other;
     `began`, when the program did (ticks_ms; None: long ago), `started` and `checked`, see trial.py;
-    of a plain folder `wanted`, see prepare.compare, and `suffix`, what the name of a staged file ends in;
+    of a plain folder `wanted`, see install.compare, and `suffix`, what the name of a staged file ends in;
     `at`, how many of the wanted files, or of the header's, are done with, and `partial`, what there is of the next, see
-    StagedFile; `failures`, the tries in a row in which nothing came; `count` and `differ`, the files of the release and
-    those of them that differ; `received`, `done` and `total` (bytes), `percent` and `progress(done, total)`.
+    StagedFile; `failures`, the tries in a row in which nothing came, and `most`, see retry.py; `look` and `stream`, see
+    steps.py; `count` and `differ`, the files of the release and those of them that differ; `received`, `done` and
+    `total` (bytes), `percent` and `progress(done, total)`.
     """
 
 
@@ -64,7 +66,6 @@ class Updater:
 
     def __init__(self, config="/otalink.json", progress=None, ask=None, message=print, root="", watchdog=None):
         self.messages = []
-        self.percent = 0
         self.event = None
         self.root = root
         self._progress = progress
@@ -76,10 +77,16 @@ class Updater:
         job.began = ticks_ms()
         if watchdog is not None:
             phase.feed = watchdog.feed
+        job.percent = 0
         job.is_ready = job.started = job.checked = False
-        self.config, self._fault = call("setup.set_up", job, config)
+        self.config, self._fault = call("config.set_up", job, config)
         if self._fault is not None:
             self._say(self._fault)
+
+    @property
+    def percent(self):
+        """How much of the last download has come, from 0 to 100."""
+        return max(0, self._job.percent)
 
     async def run(self):
         """Checks at the configured interval, for ever, and installs what the policy wants. Raises nothing.
@@ -155,7 +162,7 @@ class Updater:
         """The version that is installed, four ints; None when none is recorded, or another application's is."""
         if self.config is None:
             return None
-        return call("files install prepare.installed", self._job)
+        return call("files install.installed", self._job)
 
     async def _alone(self, step, *arguments):
         if self._fault is not None:
@@ -187,11 +194,11 @@ class Updater:
             try:
                 release = await self._check()
             except ReleaseError:
-                self._discard()
+                call("files begin.discard", self._job)
                 raise
             if release is None:
                 # What an abandoned download left is of no use any more.
-                self._discard()
+                call("files begin.discard", self._job)
                 return False
             self._tell("offered", release.version)
             try:
@@ -211,22 +218,26 @@ class Updater:
         return True
 
     async def _check(self):
-        return await run("check.check", self._job, self.installed())
+        job = self._job
+        job.installed = self.installed()
+        await go(job, "steps.check", "steps.failed")
+        found = job.found
+        job.found = job.listing = None
+        return found
 
     def _fetch(self, release, progress):
         # The download of a release, to be awaited.
+        self._job.release, self._job.progress = release, progress if self.event is None else self._told(progress)
+        return go(self._job, "steps.download", "retry.failed")
+
+    def _told(self, progress):
+        # `progress`, and the event beside it.
         def report(done, total):
-            self.percent = 100 * done // total if total else 100
-            self._tell("download", self.percent)
+            self.event("download", self.percent)
             if progress is not None:
                 progress(done, total)
 
-        self.percent = 0
-        self._job.release, self._job.progress = release, report
-        return run("fetch.fetch", self._job)
-
-    def _discard(self):
-        call("files begin.discard", self._job)
+        return report
 
     def _tell(self, kind, detail):
         if self.event is not None:

@@ -4,9 +4,8 @@ A version is a tuple of four ints; missing fields count as 0, and tuples compare
 names of releases.
 """
 
-FIELD_MAX = 65535
 # What may stand in a text is asked by `text.strip(DIGITS)`, which leaves nothing if it has nothing else: on MicroPython
-# each character that a loop over a text meets takes heap for ever.
+# each character that a loop over a text or an index into it meets takes heap for ever.
 DIGITS = "0123456789"
 LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 POLICIES = ("newer", "differs")
@@ -22,8 +21,8 @@ def parse_version(text: str) -> tuple[int, ...]:
         if not field or field.strip(DIGITS):
             raise ValueError(f"version {text}: each field must be a number, as in 1.0.0.2")
         # Length first: a field of a million digits must not become an integer.
-        if len(field) > 10 or int(field) > FIELD_MAX:
-            raise ValueError(f"version {text}: a field is over {FIELD_MAX}")
+        if len(field) > 10 or int(field) > 65535:
+            raise ValueError(f"version {text}: a field is over 65535")
         version.append(int(field))
     return tuple(version + [0] * (4 - len(version)))
 
@@ -37,7 +36,7 @@ def check_name(name: str) -> None:
     """Raises ValueError unless `name` can be the NAME of a release."""
     if not name:
         raise ValueError("a release needs a name before the underscore, as in thermostat_1.0.0.2.py")
-    if name[0] == "." or name.strip(LETTERS + DIGITS + ".-"):
+    if name.startswith(".") or name.strip(LETTERS + DIGITS + ".-"):
         raise ValueError(f"name {name}: only letters, digits, . and - may stand in it, and no . first")
 
 

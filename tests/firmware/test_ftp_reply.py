@@ -3,7 +3,7 @@
 from support import raised
 
 from otalink.errors import ProtocolError
-from otalink.ftp_facts import parse_mdtm, parse_mlsd_line, parse_nlst_line
+from otalink.ftp_facts import parse_mdtm, parse_mlsd_line, parse_nlst_line, parse_pasv
 from otalink.ftp_reply import (
     LINE_MAX,
     REPLY_MAX,
@@ -12,10 +12,9 @@ from otalink.ftp_reply import (
     ReplyParser,
     check_argument,
     parse_epsv,
-    parse_pasv,
     parse_size,
-    text_of,
 )
+from otalink.ftp_text import text_of
 
 
 def replies(*pieces):
@@ -46,11 +45,12 @@ def test_the_last_line_of_a_stream_needs_no_line_end():
 
 
 def test_a_line_over_the_limit_is_refused_whole_or_in_pieces():
-    assert LineSplitter(4).feed(b"1234\n") == [b"1234"]
-    raised(ProtocolError, LineSplitter(4).feed, b"12345\n")
-    splitter = LineSplitter(4)
-    splitter.feed(b"123")
-    assert "4 bytes" in str(raised(ProtocolError, splitter.feed, b"45"))
+    longest = b"x" * LINE_MAX
+    assert LineSplitter().feed(longest + b"\n") == [longest]
+    raised(ProtocolError, LineSplitter().feed, longest + b"x\n")
+    splitter = LineSplitter()
+    splitter.feed(longest[1:])
+    assert f"{LINE_MAX} bytes" in str(raised(ProtocolError, splitter.feed, b"xx"))
 
 
 def test_a_reply_is_a_code_and_a_text():

@@ -16,6 +16,7 @@ import otalink.chunks
 import otalink.errors
 import otalink.ftp_facts
 import otalink.ftp_reply
+import otalink.ftp_text
 import otalink.layout
 import otalink.offer
 import otalink.paths
@@ -159,6 +160,7 @@ PURE = [
     otalink.errors,
     otalink.ftp_facts,
     otalink.ftp_reply,
+    otalink.ftp_text,
     otalink.layout,
     otalink.offer,
     otalink.paths,

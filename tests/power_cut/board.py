@@ -18,17 +18,16 @@ import vfs
 
 import otalink.admit
 import otalink.differ
-import otalink.forget
 import otalink.header
 import otalink.record
 import otalink.release
 import otalink.retry
 import otalink.signature
 import otalink.staging
-from otalink import begin, install, journal, ready, trial, unpack
+import otalink.steps
+from otalink import begin, install, journal, phase, trial, unpack
 from otalink.commit import commit
 from otalink.errors import TransferError
-from otalink.fetch import fetch
 from otalink.install import Installation
 from otalink.space import check_space
 
@@ -276,7 +275,7 @@ def update(release):
             staged = staged_file(installation, path)
             staged.write(release.files[path])
             run(installation.verify(path, staged.finish(size, digest)))
-    ready.check("/")
+    begin.check("/")
     commit("/", 600, print)
 
 
@@ -303,10 +302,10 @@ class _Offer:
 def bring_file(release):
     """Stages what differs of a release file on the server, by otalink's own phases."""
     job = _Job()
-    job.release = _Offer(release)
-    run(otalink.header.bring(job, job.release))
-    otalink.admit.admit(job, job.release)
-    run(fetch(job))
+    job.found = job.release = _Offer(release)
+    run(otalink.header.bring(job))
+    otalink.admit.admit(job)
+    run(phase.go(job, "steps.download", "retry.failed"))
 
 
 def break_off(release, after):
@@ -323,5 +322,5 @@ def break_off(release, after):
 
 def update_by_file(release):
     bring_file(release)
-    ready.check("/")
+    begin.check("/")
     commit("/", 600, print)

@@ -205,7 +205,7 @@ def main():
     sys.path[:] = ["", ".frozen", "/lib"]  # a board's
     if FILE_SYSTEM == "VfsFat":
         boards.Board.kind = vfs.VfsFat
-        boards.ready._refuse_fat = lambda root: None
+        boards.begin.check_board = lambda root: None
     try:
         cuts = Cuts(NAME)
         if FILE_SYSTEM == "VfsFat":

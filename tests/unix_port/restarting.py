@@ -6,7 +6,7 @@ import sys
 import vfs
 
 from otalink import trial
-from otalink.forget import forget
+from otalink.space import forget
 
 
 class ResetError(BaseException):

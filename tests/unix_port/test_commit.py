@@ -15,8 +15,8 @@ from board import _Job, BUFFER, Board, Release, confirm, failed, rollback, tree
 from scenarios import put
 from otalink.errors import *
 import otalink.release, otalink.version
-from otalink import journal, ready
-from otalink.begin import begin, discard
+from otalink import journal
+from otalink.begin import begin, check, discard
 from otalink.commit import commit
 from otalink.install import Installation
 from otalink.space import check_space
@@ -45,7 +45,7 @@ def stage(release):
         boards.run(installation.verify(path, staged.finish(size, digest)))
 
 def put_in(deadline=600):
-    ready.check("/")
+    check("/")
     commit("/", deadline, print)
 
 def attempt(function, *arguments):
