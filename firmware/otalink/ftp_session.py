@@ -29,8 +29,6 @@ from otalink.phase import call, run, start
 
 # How long the watch task sleeps at the most: how late it can notice a deadline.
 _WATCH_MS = const(100)
-# How long the reply to a transfer that was cut short on purpose is waited for.
-_LAST_WORD_MS = const(2000)
 # A transfer that never waits for the network must still let the application run: at the least this often.
 _YIELD_MS = const(10)
 # So many bytes of the control connection are read at once.
@@ -307,24 +305,6 @@ class FtpSession:
             raise self._refusal(line, *final)
         self._data = None
 
-    async def _stop_data(self, final):
-        # The data is cut short on purpose. Servers say so in one reply, each with a code of its own; without it the
-        # session is worth nothing any more, but what came is.
-        self._data.close()
-        self._data = None
-        self._arm(min(self._timeout_ms, _LAST_WORD_MS))
-        try:
-            while final[0] < 200:
-                final = await self._reply()
-            return
-        except OtaError:
-            pass
-        except asyncio.CancelledError:
-            if self._stopped is None:
-                raise
-        self._control.close()
-        self._control = None
-
     async def _receive(self, line, buffer, sink, offset, size):
         # Moves the data into `sink`, but for the first `offset` bytes. Gives the bytes that came, those included, and
         # whether `sink` stopped it.
@@ -378,7 +358,7 @@ class FtpSession:
         promised = None if size is None else size - offset + skip
         got, stopped = await self._receive(line, buffer, sink, skip, promised)
         if stopped:
-            await self._stop_data(final)
+            await run("ftp_stop.stop", self, final)
             return max(0, got - skip)
         if promised is None or got <= promised:
             await self._finish(line, final)

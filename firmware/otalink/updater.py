@@ -16,7 +16,7 @@ from otalink import phase
 from otalink.errors import FolderChangedError, OtaError, ReleaseError
 from otalink.phase import call, go, run
 
-_MESSAGES_MAX = const(20)
+_MESSAGES_MAX = const(10)
 # How often a download starts over because the folder changed under it, before it waits for the next check.
 _STARTS_MAX = const(3)
 # asyncio counts in milliseconds that wrap around.
@@ -47,7 +47,7 @@ class Updater:
 
     `progress(done, total)` is called with the bytes of the download; `percent` has the same as 0 to 100.
     `ask(release)`, plain or a coroutine, is asked before a release is applied; False puts it off until the next check.
-    `message(line)` takes each line of what happens; the last 20 are kept in `messages`. `root` stands before every path
+    `message(line)` takes each line of what happens; the last 10 are kept in `messages`. `root` stands before every path
     of the flash.
 
     `watchdog`, such as a machine.WDT, is fed ahead of each step of an update, and at no other time: an application that
