@@ -28,6 +28,7 @@ from otalink.errors import OtaError
 from otalink.version import format_version
 from otalink_host import accounts, repository, server
 from otalink_host.errors import UserError
+from otalink_host.private import check_apart
 from otalink_host.settings import CONFIG_NAME, Settings, account_of, check_address, folder_of, load_settings
 
 app = typer.Typer(
@@ -130,6 +131,7 @@ def serve(
             raise typer.BadParameter(f"{address}: it must be {error}", param_hint="--address") from None
     if port is not None:
         settings = replace(settings, port=port)
+    _check_apart(config, None, [account.folder for account in settings.accounts])
     passwords = accounts.load_passwords(settings)
     with server.FtpServer(settings, passwords) as running, _stopped_by_signals(running):
         _print_addresses(settings, running.port)
@@ -175,21 +177,20 @@ def release_build(
 ) -> None:
     """Build a release file, NAME_VERSION.ota, from the files in DIR: compiled, compressed and signed."""
     from otalink_host.build import build
-    from otalink_host.keys import check_place, load_signer
+    from otalink_host.keys import load_signer
 
     if key is not None and unsigned:
         raise typer.BadParameter("it is either --key or --unsigned", param_hint="--unsigned")
     wanted = _bytecode(bytecode) if bytecode is not None else None
     folder = _keys_folder(config, keys)
-    if folder.exists():
-        # A release of everything that lies around must not carry the key that signs it.
-        check_place(folder, [source])
-    _check_build_places(config, source, output if output is not None else Path())
+    # A release of everything that lies around must not carry the passwords, or the key that signs it.
+    _check_apart(config, keys, [source])
+    _check_output(config, output if output is not None else Path())
     signer = None
     if not unsigned:
         signer = load_signer(folder, key or _only_key(folder), lambda path: _passphrase(path, passphrase_fd))
         if signer.key.private is not None:
-            check_place(signer.key.private, [source])
+            check_apart([signer.key.private], [source])
     with _progress("Building") as progress:
         built = build(
             source,
@@ -270,6 +271,7 @@ def release_publish(
 ) -> None:
     """Publish a release file; or the files in DIR, one of them named with its version, as in thermostat_1.0.0.2.py."""
     folder = to if to is not None else folder_of(load_settings(config))
+    _check_apart(config, keys, [source, folder])
     if source.suffix == ".ota" and not source.is_dir():
         if name is not None or version is not None:
             raise typer.BadParameter("a release file has its name and version already", param_hint="--name, --version")
@@ -437,24 +439,36 @@ def keys_export(
 
 def _keys_folder(config: Path, keys: Path | None, served: Path | None = None) -> Path:
     """The keys folder, which is in no folder that boards get files from: those of the settings, and `served`."""
-    from otalink_host.keys import FOLDER_NAME, check_place
-
-    folder = keys if keys is not None else config.parent / FOLDER_NAME
+    folder = _place_of_keys(config, keys)
     settings = _settings_if_any(config)
     places = [served] if served is not None else []
     places += [account.folder for account in settings.accounts] if settings is not None else []
-    check_place(folder, places)
+    check_apart([folder], places)
     return folder
 
 
-def _check_build_places(config: Path, source: Path, output: Path) -> None:
-    """Refuses to build the server's passwords into a release, and to write one where boards fetch it already."""
+def _place_of_keys(config: Path, keys: Path | None) -> Path:
+    from otalink_host.keys import FOLDER_NAME
+
+    return keys if keys is not None else config.parent / FOLDER_NAME
+
+
+def _check_apart(config: Path, keys: Path | None, folders: list[Path]) -> None:
+    """Refuses `folders`, which boards get files from, when the settings, the passwords or a private key lie in one."""
+    from otalink_host.keys import PRIVATE
+
     settings = _settings_if_any(config)
-    if settings is None:
-        return
-    if settings.secrets is not None and settings.secrets.resolve().is_relative_to(source.resolve()):
-        raise UserError(f"{source} holds {settings.secrets}, the boards' passwords: keep the application elsewhere")
-    for account in settings.accounts:
+    folder = _place_of_keys(config, keys)
+    private = [config, folder, *sorted(folder.glob(f"*{PRIVATE}"))]
+    if settings is not None and settings.secrets is not None:
+        private.insert(0, settings.secrets)
+    check_apart([path for path in private if os.path.lexists(path)], folders)
+
+
+def _check_output(config: Path, output: Path) -> None:
+    """Refuses to write a release where boards fetch it already."""
+    settings = _settings_if_any(config)
+    for account in settings.accounts if settings is not None else ():
         if output.resolve().is_relative_to(account.folder.resolve()):
             raise UserError(f"--output: boards fetch from {account.folder}: build it elsewhere, then publish it")
 
@@ -548,6 +562,7 @@ def flash(
         raise typer.BadParameter("it is either --key or --unsigned", param_hint="--unsigned")
 
     settings = load_settings(config)
+    _check_apart(config, keys, [application])
     chosen = account_of(settings, account)
     board = {"name": name, **server.board_settings(settings, chosen, settings.port)}
     board["password"] = accounts.load_passwords(settings)[chosen.name]
