@@ -481,6 +481,7 @@ def test_the_environment_names_another_micropython(tmp_path: Path, monkeypatch: 
     monkeypatch.setenv("MICROPYTHON", str(other))
     with VirtualBoard(tmp_path / "board") as board:
         assert board.output.startswith("the other one\n")
+    # It was one when it was asked, and is gone when it is to start.
     other.write_text("#!/no/such/interpreter\n")
     with pytest.raises(UserError, match="does not start"):
         VirtualBoard(tmp_path / "board").start()
