@@ -595,7 +595,7 @@ def flash(
 def vboard(
     directory: Annotated[Path, typer.Argument(metavar="DIRECTORY", help="Where the board's flash is kept.")],
     heap: Annotated[str, typer.Option(metavar="SIZE", help="The board's memory.")] = "128k",
-    size: Annotated[str, typer.Option(metavar="SIZE", help="The board's flash.")] = "2m",
+    size: Annotated[str, typer.Option(metavar="SIZE", help="The board's flash, at most 256m.")] = "2m",
     console: Annotated[bool, typer.Option("--console", help="Print what the board prints.")] = False,
 ) -> None:
     """Run a virtual board: MicroPython on this machine, with a flash and a reset of its own (Linux)."""
@@ -617,7 +617,7 @@ def _size(text: str) -> int:
     """The bytes that "512k" or "2m" are."""
     units = {"": 1, "k": 1 << 10, "m": 1 << 20}
     number, unit = (text[:-1], text[-1:].lower()) if text[-1:].isalpha() else (text, "")
-    if not number.isdecimal() or unit not in units:
+    if not number.isdecimal() or len(number) > 20 or unit not in units:
         raise typer.BadParameter(
             f"{text}: give bytes, or a number with k or m behind it, as in 2m", param_hint="--size"
         )

@@ -35,6 +35,7 @@ if sys.platform == "linux":
 BLOCK_SIZE = 4096  # an ESP32's erase block
 DEFAULT_HEAP = "128k"  # stands for an ESP32's: pointers are twice as wide here
 DEFAULT_SIZE = 2 * 1024 * 1024
+MAX_SIZE = 256 * 1024 * 1024  # more than any board has
 
 PWRON_RESET, HARD_RESET, WDT_RESET, SOFT_RESET = 1, 2, 3, 5  # `machine.reset_cause()` of the ESP32 port
 
@@ -275,8 +276,11 @@ class VirtualBoard:
         """
         if not re.fullmatch(r"\d+[kKmM]?", heap):
             raise UserError(f"{heap} is no heap size: give bytes, or a number with k or m behind, as in 128k")
-        if size % BLOCK_SIZE or size < 8 * BLOCK_SIZE:
-            raise UserError(f"{size} is no flash size: give a multiple of {BLOCK_SIZE}, at least {8 * BLOCK_SIZE}")
+        if size % BLOCK_SIZE or not 8 * BLOCK_SIZE <= size <= MAX_SIZE:
+            raise UserError(
+                f"{size} is no flash size: give a multiple of {BLOCK_SIZE} from {8 * BLOCK_SIZE} to {MAX_SIZE}, "
+                "as in 2m"
+            )
         self.directory = directory
         self.heap = heap
         self.size = size
@@ -524,9 +528,9 @@ class _Supervisor(threading.Thread):
         path, new = self._board.flash, self._new_flash
         if not path.exists():
             path = new
+            # It takes the host's disk only where something is written. littlefs erases each block before that.
             with path.open("wb") as image:
-                for _ in range(self._board.size // BLOCK_SIZE):
-                    image.write(b"\xff" * BLOCK_SIZE)
+                image.truncate(self._board.size)
         size = path.stat().st_size
         if size != self._board.size:
             raise UserError(f"{path} has {size} bytes, not {self._board.size}: give its size, or remove it")

@@ -22,7 +22,7 @@ import pytest
 
 from otalink_host.errors import UserError
 from otalink_host.micropython import find_micropython
-from otalink_host.vboard import MpremoteError, VirtualBoard
+from otalink_host.vboard import MAX_SIZE, MpremoteError, VirtualBoard
 
 TICKING = """\
 import asyncio
@@ -268,6 +268,16 @@ def test_the_flash_is_kept_over_a_kill_and_by_another_object(tmp_path: Path) -> 
     with VirtualBoard(tmp_path) as board:
         assert board.mpremote("exec", "print(open('kept.txt').read())") == "kept\n"
         assert board.mpremote("exec", "import machine; print(machine.unique_id())") == identity
+
+
+def test_a_large_flash_takes_the_disk_only_where_something_is_written(tmp_path: Path) -> None:
+    with VirtualBoard(tmp_path / "board", size=MAX_SIZE) as board:
+        put(board, "a.txt", "a")
+        found = board.flash.stat()
+        assert found.st_size == MAX_SIZE
+        assert found.st_blocks * 512 < 1 << 20
+        board.reset()
+        assert board.mpremote("fs", "cat", ":a.txt") == "a"
 
 
 def test_what_was_not_closed_is_lost_with_the_power(board: VirtualBoard) -> None:
