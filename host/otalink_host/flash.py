@@ -24,6 +24,7 @@ from otalink_host import repository
 from otalink_host.cable import Cable
 from otalink_host.copying import Copying
 from otalink_host.errors import UserError
+from otalink_host.settings import suggestion
 
 Say = Callable[[str], None]
 
@@ -119,10 +120,7 @@ def flash(
     allows a /boot.py of somebody else's to be replaced, `unsigned` the keys of a board to be taken away. `copying` is
     told how far the copy is. Raises UserError, one line; run again, it sends what is missing.
     """
-    try:
-        configure(settings)
-    except ValueError as error:
-        raise UserError(f"the board's settings: {error}") from None
+    _check_settings(settings)
     name: str = settings["name"]
     cable = Cable(port)
     board = _ask(cable)
@@ -151,6 +149,25 @@ def flash(
         say("Its flash is FAT, where a power cut breaks an update, so it will not update: format it as littlefs.")
     cable.reset()
     return board
+
+
+def _check_settings(settings: dict[str, Any]) -> None:
+    """Refuses what no board takes; and what it would pass over, as a newer otalink's, which is a slip here."""
+    try:
+        config = configure(settings)
+    except ValueError as error:
+        raise UserError(f"the board's settings: {error}") from None
+    if config.unknown:
+        known = sorted(key for key in vars(config) if _is_known(key))
+        slip = config.unknown[0]
+        raise UserError(f"the board's settings: {slip!r} is not known: {suggestion(slip, known)}")
+
+
+def _is_known(key: str) -> bool:
+    try:
+        return key not in configure({"name": "x", "host": "x", key: None}).unknown
+    except ValueError:  # it must not be that
+        return True
 
 
 def _ask(cable: Cable) -> Board:

@@ -119,9 +119,13 @@ def test_the_keys_are_chosen_and_taken_away_again(
         (("--key", "none"), 1, "otalink: there is no key none in keys"),
         (("--key", "none", "--unsigned"), 2, "it is either --key or --unsigned"),
         (("--set", "keys={}"), 2, "the keys are chosen by --key and --unsigned"),
+        (("--set", "intervall=600"), 1, "the board's settings: 'intervall' is not known: did you mean interval?\n"),
+        (("--set", "=5"), 1, "the board's settings: '' is not known: known here: attempts, buffer, confirm_after, "),
+        (("--set", "zone=5"), 1, "restart, retry_delay, stall, start_delay, timeout, trial_deadline, user, wifi\n"),
+        (("--set", "interval"), 1, "the board's settings: interval must be a number from 1 to 31536000, not ''\n"),
     ],
 )
-def test_keys_that_cannot_be_given_are_told_before_the_board_is_touched(
+def test_what_cannot_be_given_is_told_before_the_board_is_touched(
     board: VirtualBoard,
     flash: Callable[..., tuple[int, str, str]],
     options: tuple[str, ...],
