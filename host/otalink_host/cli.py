@@ -1,6 +1,7 @@
 """The command line: arguments, printing and exit statuses. The work is done by the modules that it calls.
 
-Exit statuses: 0, 1 (it failed: one line on stderr, what and what to do), 2 (the command line is wrong).
+Exit statuses: 0, 1 (it failed: one line on stderr, what and what to do), 2 (the command line is wrong), 128 and a
+signal's number (143: SIGTERM).
 Modules that not every system has are imported inside of the command that needs them.
 """
 
@@ -69,7 +70,8 @@ def main(arguments: list[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        app(arguments, prog_name="otalink")
+        with _ended_in_good_order():
+            app(arguments, prog_name="otalink")
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 1
     except (UserError, OtaError) as error:
@@ -637,6 +639,27 @@ def _print_addresses(settings: Settings, port: int) -> None:
         _print(f"  user          {account.name}")
         _print(f"  virtual path  {account.virtual_path}   which is the folder {account.folder}")
         _print(f"In its /otalink.json: {json.dumps(server.board_settings(settings, account, port))[1:-1]}")
+
+
+@contextmanager
+def _ended_in_good_order() -> Iterator[None]:
+    """SIGTERM, and a terminal that is closed, end a command as an exception does: nothing of its own is left behind."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def end(number: int, frame: Any) -> None:
+        # A second one must not end what the first one has begun.
+        signal.signal(number, signal.SIG_IGN)
+        sys.exit(128 + number)
+
+    numbers = {signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)}
+    before = {number: signal.signal(number, end) for number in numbers if signal.getsignal(number) == signal.SIG_DFL}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextmanager
