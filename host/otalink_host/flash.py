@@ -154,7 +154,7 @@ def flash(
 def _check_settings(settings: dict[str, Any]) -> None:
     """Refuses what no board takes; and what it would pass over, as a newer otalink's, which is a slip here."""
     try:
-        config = configure(settings)
+        config: Any = configure(settings)
     except ValueError as error:
         raise UserError(f"the board's settings: {error}") from None
     if config.unknown:
@@ -165,7 +165,8 @@ def _check_settings(settings: dict[str, Any]) -> None:
 
 def _is_known(key: str) -> bool:
     try:
-        return key not in configure({"name": "x", "host": "x", key: None}).unknown
+        config: Any = configure({"name": "x", "host": "x", key: None})
+        return key not in config.unknown
     except ValueError:  # it must not be that
         return True
 

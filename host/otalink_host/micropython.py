@@ -41,7 +41,7 @@ def find_micropython() -> Path:
 @functools.cache
 def _check(named: str, path: Path) -> None:
     """Runs `path`, once in a process's life. Raises UserError unless it is MicroPython."""
-    command = [path, "-c", "import sys; print(sys.implementation.name)"]
+    command = [str(path), "-c", "import sys; print(sys.implementation.name)"]
     try:
         done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=TIMEOUT, check=False)
     except OSError as error:
