@@ -31,6 +31,7 @@ killed: $(READY) ## Kill a virtual board at random moments of real updates, for 
 lint: $(READY) ## Run ruff and mypy, and refuse modules that no board has
 	@$(RUN)ruff check .
 	@$(RUN)ruff format --check .
+	@$(RUN)python host/lint_boards.py
 	@$(RUN)mypy
 
 bench: $(READY) ## Measure speed and memory; prints tables
