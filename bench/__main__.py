@@ -12,12 +12,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import allocation, download, guard, heap, one_file, signature, signed_heap, wear
+from bench import allocation, download, guard, heap, one_file, plain_files, signature, signed_heap, wear
 from bench.board import BoardError
 from bench.report import Table, make_console, save, show
 from otalink_host.errors import UserError
 
-TABLES = ("download", "heap", "signed-heap", "guard", "flash", "signature", "allocation", "one-file")
+TABLES = ("download", "heap", "signed-heap", "guard", "flash", "signature", "allocation", "one-file", "plain-files")
 # Only when it is asked for: it takes minutes.
 LONG = ("power-cut",)
 # Room for the files of a benchmark, in bytes, so that a small RAM disk is left alone.
@@ -40,6 +40,7 @@ def main() -> int:
         "power-cut": guard.measure_cuts,
         "allocation": lambda work: allocation.measure(work, options.rounds),
         "one-file": one_file.measure,
+        "plain-files": plain_files.measure,
     }
     console = make_console()
     found: list[Table] = []
