@@ -38,18 +38,29 @@ class Cable:
         """Runs `scripts` on the board in one session and gives what they printed. Raises UserError when one raised."""
         return self._mpremote(["-m", "mpremote"], _chain(["exec", script] for script in scripts), lambda line: None)
 
-    def copy(self, files: list[tuple[Path, str]], progress: Progress, then: Sequence[str] = ()) -> None:
-        """Copies each (source, path on the board), into folders that must be there; then does what mpremote is told by
-        `then`, in the same session.
+    def copy(
+        self,
+        files: list[tuple[Path, str]],
+        progress: Progress,
+        *,
+        first: Sequence[str] = (),
+        then: Sequence[str] = (),
+    ) -> list[str]:
+        """Copies each (source, path on the board), into folders that must be there. In the same session it runs the
+        scripts `first`, each of which prints one line, and does what mpremote is told by `then` at the end.
 
-        Files that are there already with the same SHA-256 are not sent again.
+        Files that are there already with the same SHA-256 are not sent again. Gives the lines that were printed.
         """
-        for first in range(0, len(files), BATCH):
-            batch = files[first : first + BATCH]
-            commands: list[Sequence[str]] = [["fs", "cp", str(source), f":{target}"] for source, target in batch]
-            if then and first + BATCH >= len(files):
+        printed: list[str] = []
+        commands: list[Sequence[str]] = [("exec", script) for script in first]
+        for start in range(0, len(files), BATCH):
+            commands += [("fs", "cp", str(source), f":{target}") for source, target in files[start : start + BATCH]]
+            if then and start + BATCH >= len(files):
                 commands.append(then)
-            self._mpremote(["-u", "-c", _AS_ON_A_TERMINAL], _chain(commands), _Follower(first, progress))
+            output = self._mpremote(["-u", "-c", _AS_ON_A_TERMINAL], _chain(commands), _Follower(start, progress))
+            printed = printed or output.split("\n")[: len(first)]
+            commands = []
+        return printed
 
     def _mpremote(self, python: list[str], arguments: list[str], follow: Callable[[str], None]) -> str:
         # `follow` is called with each line, and with each state of a line that is written over.

