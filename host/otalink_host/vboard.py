@@ -297,9 +297,16 @@ class VirtualBoard:
 
     def files(self) -> dict[str, str]:
         """What lies on the flash: the SHA-256 of each file, by its path. Only while the board is off."""
+        return self._look()
+
+    def names(self) -> set[str]:
+        """The paths of the files on the flash. Only while the board is off."""
+        return set(self._look("names"))
+
+    def _look(self, *arguments: str) -> dict[str, str]:
         if self.pid is not None:
             raise RuntimeError("the virtual board is on")
-        command = [str(find_micropython()), str(LOOK_SCRIPT), str(self.flash), str(BLOCK_SIZE)]
+        command = [str(find_micropython()), str(LOOK_SCRIPT), str(self.flash), str(BLOCK_SIZE), *arguments]
         done = subprocess.run(command, check=True, stdout=subprocess.PIPE, encoding="utf-8")
         found: dict[str, str] = json.loads(done.stdout)
         return found

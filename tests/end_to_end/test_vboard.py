@@ -562,4 +562,5 @@ def test_what_lies_on_the_flash_is_told_while_the_board_is_off(board: VirtualBoa
     board.kill()
     before = board.flash.read_bytes()
     assert board.files()["/lib/a.txt"] == hashlib.sha256(b"a").hexdigest()
+    assert board.names() == set(board.files())
     assert board.flash.read_bytes() == before
