@@ -42,7 +42,7 @@ def test_the_demo_fails_when_the_board_does_not_find_the_release(
 def test_the_demo_fails_when_a_forged_release_is_not_refused(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for scene in ("_update_all", "_update_one_file", "_stay", "_go_back", "_look"):
+    for scene in ("_update_all", "_update_one_file", "_stay", "_update_plain", "_go_back", "_look"):
         monkeypatch.setattr(demo._Demo, scene, lambda self: None)
     monkeypatch.setattr(demo, "PATIENCE", 5.0)
     monkeypatch.setattr(demo, "_changed", lambda content, place: content)
