@@ -430,8 +430,10 @@ while True:
     mark = board.wait_for("well fed", since=mark).end()
     mark = board.wait_for("cause 3", since=mark).end()  # WDT_RESET
     assert board.hard_resets == 2
-    # It stops with the board, and goes on over a soft reset.
-    board.wait_for("well fed", since=mark)
+    # It stops with the board, and goes on over a soft reset. That comes while it is fed: a bite in the middle of what
+    # mpremote says would leave mpremote waiting.
+    mark = board.wait_for("well fed", since=mark).end()
+    board.wait_for("cause 3", since=mark)
     mark = board.mark()
     board.mpremote("soft-reset")
     board.wait_for(re.compile("cause 5(?s:.*)cause 3"), since=mark)
