@@ -34,6 +34,7 @@ fuzz: $(READY) ## Fuzz the frame decoder, guided by its branches, for SECONDS (6
 lint: $(READY) ## Run ruff and mypy, and refuse modules that no board has
 	@$(RUN)ruff check .
 	@$(RUN)ruff format --check .
+	@$(RUN)python host/lint_boards.py
 	@$(RUN)mypy
 
 bench: $(READY) ## Measure speed and memory; prints tables

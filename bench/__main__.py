@@ -12,7 +12,20 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import allocation, download, frame, guard, heap, link_heap, one_file, peer, signature, signed_heap, wear
+from bench import (
+    allocation,
+    download,
+    frame,
+    guard,
+    heap,
+    link_heap,
+    one_file,
+    peer,
+    plain_files,
+    signature,
+    signed_heap,
+    wear,
+)
 from bench.board import BoardError
 from bench.report import Table, make_console, save, show
 from otalink_host.errors import UserError
@@ -29,6 +42,7 @@ TABLES = (
     "frame",
     "link-heap",
     "peer",
+    "plain-files",
 )
 # Only when it is asked for: it takes minutes.
 LONG = ("power-cut",)
@@ -55,6 +69,7 @@ def main() -> int:
         "frame": lambda work: frame.measure(work, options.rounds),
         "link-heap": link_heap.measure,
         "peer": peer.measure,
+        "plain-files": plain_files.measure,
     }
     console = make_console()
     found: list[Table] = []

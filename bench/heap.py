@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.board import GUARD, GUARD_FILES, Board, BoardError, compiled_size, publish
+from bench.board import BLOCKS, GUARD, GUARD_FILES, Board, BoardError, compiled_size, publish
 from bench.children import child
 from bench.ftp_server import PASSWORD, USER
 from bench.report import Aim, Table
@@ -61,11 +61,13 @@ def settings(port: int) -> dict[str, object]:
     }
 
 
-def installed_board(board: Board, served: Path, port: int, image: Path, seeds: list[int]) -> None:
-    """Makes a flash whose release of 1.0.0.1 has been installed by an update."""
-    files = release("1.0.0.1", seeds)
+def installed_board(
+    board: Board, served: Path, port: int, image: Path, seeds: list[int], size: int = FILE_SIZE, blocks: int = BLOCKS
+) -> None:
+    """Makes a flash of `blocks` whose release of 1.0.0.1, files of `size` bytes, has been installed by an update."""
+    files = release("1.0.0.1", seeds, size)
     publish(served, files)
-    board.make_flash(image, settings(port))
+    board.make_flash(image, settings(port), blocks)
     must_update(board, image, on_board(files))
 
 

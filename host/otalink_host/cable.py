@@ -6,7 +6,7 @@ import re
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
@@ -20,6 +20,9 @@ BATCH = 100
 # It tells how far it is in a file only where it takes its output for a terminal.
 _AS_ON_A_TERMINAL = "import sys; sys.stdout.isatty = lambda: True; from mpremote.main import main; sys.exit(main())"
 
+# What mpremote is told to restart the board, as its button does.
+RESET = ("reset",)
+
 # Called with the index of the file that is copied, and how many percent of it are there.
 Progress = Callable[[int, int], None]
 
@@ -31,25 +34,33 @@ class Cable:
         self.port = port
         self._timeout = timeout
 
-    def execute(self, code: str) -> str:
-        """Runs `code` on the board and gives what it printed. Raises UserError when the board raised."""
-        return self._mpremote(["-m", "mpremote"], ["exec", code], lambda line: None)
+    def execute(self, *scripts: str) -> str:
+        """Runs `scripts` on the board in one session and gives what they printed. Raises UserError when one raised."""
+        return self._mpremote(["-m", "mpremote"], _chain(["exec", script] for script in scripts), lambda line: None)
 
-    def copy(self, files: list[tuple[Path, str]], progress: Progress) -> None:
-        """Copies each (source, path on the board), into folders that must be there.
+    def copy(
+        self,
+        files: list[tuple[Path, str]],
+        progress: Progress,
+        *,
+        first: Sequence[str] = (),
+        then: Sequence[str] = (),
+    ) -> list[str]:
+        """Copies each (source, path on the board), into folders that must be there. In the same session it runs the
+        scripts `first`, each of which prints one line, and does what mpremote is told by `then` at the end.
 
-        Files that are there already with the same SHA-256 are not sent again.
+        Files that are there already with the same SHA-256 are not sent again. Gives the lines that were printed.
         """
-        for first in range(0, len(files), BATCH):
-            arguments: list[str] = []
-            for source, target in files[first : first + BATCH]:
-                arguments += ["+"] if arguments else []
-                arguments += ["fs", "cp", str(source), f":{target}"]
-            self._mpremote(["-u", "-c", _AS_ON_A_TERMINAL], arguments, _Follower(first, progress))
-
-    def reset(self) -> None:
-        """Restarts the board, as its button does."""
-        self._mpremote(["-m", "mpremote"], ["reset"], lambda line: None)
+        printed: list[str] = []
+        commands: list[Sequence[str]] = [("exec", script) for script in first]
+        for start in range(0, len(files), BATCH):
+            commands += [("fs", "cp", str(source), f":{target}") for source, target in files[start : start + BATCH]]
+            if then and start + BATCH >= len(files):
+                commands.append(then)
+            output = self._mpremote(["-u", "-c", _AS_ON_A_TERMINAL], _chain(commands), _Follower(start, progress))
+            printed = printed or output.split("\n")[: len(first)]
+            commands = []
+        return printed
 
     def _mpremote(self, python: list[str], arguments: list[str], follow: Callable[[str], None]) -> str:
         # `follow` is called with each line, and with each state of a line that is written over.
@@ -73,6 +84,14 @@ class Cable:
             lines = [line for line in output.splitlines() if line.strip()]
             raise UserError(f"the board on {self.port}: {lines[-1].strip() if lines else 'mpremote failed'}")
         return output
+
+
+def _chain(commands: Iterable[Sequence[str]]) -> list[str]:
+    """The arguments by which one mpremote does all of the `commands`."""
+    arguments: list[str] = []
+    for command in commands:
+        arguments += ["+", *command] if arguments else command
+    return arguments
 
 
 class _Follower:

@@ -1,6 +1,7 @@
 """The command line: arguments, printing and exit statuses. The work is done by the modules that it calls.
 
-Exit statuses: 0, 1 (it failed: one line on stderr, what and what to do), 2 (the command line is wrong).
+Exit statuses: 0, 1 (it failed: one line on stderr, what and what to do), 2 (the command line is wrong), 128 and a
+signal's number (143: SIGTERM).
 Modules that not every system has are imported inside of the command that needs them.
 """
 
@@ -28,6 +29,7 @@ from otalink.errors import OtaError
 from otalink.version import format_version
 from otalink_host import accounts, peer_cli, repository, server
 from otalink_host.errors import UserError
+from otalink_host.private import check_apart
 from otalink_host.settings import CONFIG_NAME, Settings, account_of, check_address, folder_of, load_settings
 
 app = typer.Typer(
@@ -68,7 +70,8 @@ def main(arguments: list[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        app(arguments, prog_name="otalink")
+        with _ended_in_good_order():
+            app(arguments, prog_name="otalink")
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 1
     except (UserError, OtaError) as error:
@@ -130,6 +133,7 @@ def serve(
             raise typer.BadParameter(f"{address}: it must be {error}", param_hint="--address") from None
     if port is not None:
         settings = replace(settings, port=port)
+    _check_apart(config, None, [account.folder for account in settings.accounts])
     passwords = accounts.load_passwords(settings)
     with server.FtpServer(settings, passwords) as running, _stopped_by_signals(running):
         _print_addresses(settings, running.port)
@@ -175,21 +179,20 @@ def release_build(
 ) -> None:
     """Build a release file, NAME_VERSION.ota, from the files in DIR: compiled, compressed and signed."""
     from otalink_host.build import build
-    from otalink_host.keys import check_place, load_signer
+    from otalink_host.keys import load_signer
 
     if key is not None and unsigned:
         raise typer.BadParameter("it is either --key or --unsigned", param_hint="--unsigned")
     wanted = _bytecode(bytecode) if bytecode is not None else None
     folder = _keys_folder(config, keys)
-    if folder.exists():
-        # A release of everything that lies around must not carry the key that signs it.
-        check_place(folder, [source])
-    _check_build_places(config, source, output if output is not None else Path())
+    # A release of everything that lies around must not carry the passwords, or the key that signs it.
+    _check_apart(config, keys, [source])
+    _check_output(config, output if output is not None else Path())
     signer = None
     if not unsigned:
         signer = load_signer(folder, key or _only_key(folder), lambda path: _passphrase(path, passphrase_fd))
         if signer.key.private is not None:
-            check_place(signer.key.private, [source])
+            check_apart([signer.key.private], [source])
     with _progress("Building") as progress:
         built = build(
             source,
@@ -270,6 +273,7 @@ def release_publish(
 ) -> None:
     """Publish a release file; or the files in DIR, one of them named with its version, as in thermostat_1.0.0.2.py."""
     folder = to if to is not None else folder_of(load_settings(config))
+    _check_apart(config, keys, [source, folder])
     if source.suffix == ".ota" and not source.is_dir():
         if name is not None or version is not None:
             raise typer.BadParameter("a release file has its name and version already", param_hint="--name, --version")
@@ -437,24 +441,36 @@ def keys_export(
 
 def _keys_folder(config: Path, keys: Path | None, served: Path | None = None) -> Path:
     """The keys folder, which is in no folder that boards get files from: those of the settings, and `served`."""
-    from otalink_host.keys import FOLDER_NAME, check_place
-
-    folder = keys if keys is not None else config.parent / FOLDER_NAME
+    folder = _place_of_keys(config, keys)
     settings = _settings_if_any(config)
     places = [served] if served is not None else []
     places += [account.folder for account in settings.accounts] if settings is not None else []
-    check_place(folder, places)
+    check_apart([folder], places)
     return folder
 
 
-def _check_build_places(config: Path, source: Path, output: Path) -> None:
-    """Refuses to build the server's passwords into a release, and to write one where boards fetch it already."""
+def _place_of_keys(config: Path, keys: Path | None) -> Path:
+    from otalink_host.keys import FOLDER_NAME
+
+    return keys if keys is not None else config.parent / FOLDER_NAME
+
+
+def _check_apart(config: Path, keys: Path | None, folders: list[Path]) -> None:
+    """Refuses `folders`, which boards get files from, when the settings, the passwords or a private key lie in one."""
+    from otalink_host.keys import PRIVATE
+
     settings = _settings_if_any(config)
-    if settings is None:
-        return
-    if settings.secrets is not None and settings.secrets.resolve().is_relative_to(source.resolve()):
-        raise UserError(f"{source} holds {settings.secrets}, the boards' passwords: keep the application elsewhere")
-    for account in settings.accounts:
+    folder = _place_of_keys(config, keys)
+    private = [config, folder, *sorted(folder.glob(f"*{PRIVATE}"))]
+    if settings is not None and settings.secrets is not None:
+        private.insert(0, settings.secrets)
+    check_apart([path for path in private if os.path.lexists(path)], folders)
+
+
+def _check_output(config: Path, output: Path) -> None:
+    """Refuses to write a release where boards fetch it already."""
+    settings = _settings_if_any(config)
+    for account in settings.accounts if settings is not None else ():
         if output.resolve().is_relative_to(account.folder.resolve()):
             raise UserError(f"--output: boards fetch from {account.folder}: build it elsewhere, then publish it")
 
@@ -552,6 +568,7 @@ def flash(
         raise typer.BadParameter("it is either --key or --unsigned", param_hint="--unsigned")
 
     settings = load_settings(config)
+    _check_apart(config, keys, [application])
     chosen = account_of(settings, account)
     board = {"name": name, **server.board_settings(settings, chosen, settings.port)}
     board["password"] = accounts.load_passwords(settings)[chosen.name]
@@ -584,7 +601,7 @@ def flash(
 def vboard(
     directory: Annotated[Path, typer.Argument(metavar="DIRECTORY", help="Where the board's flash is kept.")],
     heap: Annotated[str, typer.Option(metavar="SIZE", help="The board's memory.")] = "128k",
-    size: Annotated[str, typer.Option(metavar="SIZE", help="The board's flash.")] = "2m",
+    size: Annotated[str, typer.Option(metavar="SIZE", help="The board's flash, at most 256m.")] = "2m",
     console: Annotated[bool, typer.Option("--console", help="Print what the board prints.")] = False,
 ) -> None:
     """Run a virtual board: MicroPython on this machine, with a flash and a reset of its own (Linux)."""
@@ -606,7 +623,7 @@ def _size(text: str) -> int:
     """The bytes that "512k" or "2m" are."""
     units = {"": 1, "k": 1 << 10, "m": 1 << 20}
     number, unit = (text[:-1], text[-1:].lower()) if text[-1:].isalpha() else (text, "")
-    if not number.isdecimal() or unit not in units:
+    if not number.isdecimal() or len(number) > 20 or unit not in units:
         raise typer.BadParameter(
             f"{text}: give bytes, or a number with k or m behind it, as in 2m", param_hint="--size"
         )
@@ -626,6 +643,27 @@ def _print_addresses(settings: Settings, port: int) -> None:
         _print(f"  user          {account.name}")
         _print(f"  virtual path  {account.virtual_path}   which is the folder {account.folder}")
         _print(f"In its /otalink.json: {json.dumps(server.board_settings(settings, account, port))[1:-1]}")
+
+
+@contextmanager
+def _ended_in_good_order() -> Iterator[None]:
+    """SIGTERM, and a terminal that is closed, end a command as an exception does: nothing of its own is left behind."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def end(number: int, frame: Any) -> None:
+        # A second one must not end what the first one has begun.
+        signal.signal(number, signal.SIG_IGN)
+        sys.exit(128 + number)
+
+    numbers = {signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)}
+    before = {number: signal.signal(number, end) for number in numbers if signal.getsignal(number) == signal.SIG_DFL}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextmanager

@@ -7,8 +7,10 @@ is a SIGKILL, and what the table says was seen was read from the boards' console
 import random
 import re
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import groupby
 from pathlib import Path
@@ -32,6 +34,7 @@ from otalink_host.vboard import VirtualBoard
 SIGNED, PLAIN = "signed", "plain"  # the server's accounts, each with a folder of its own
 PASSWORD = "only for this demonstration"
 NAME = "thermostat"
+FORGED = "says what a stranger wants"
 EXAMPLE = ("main.py", "thermostat.py", "display.py")
 # Bytes: the new curves are large enough that the application can be watched while they come.
 OLD_CURVES = 8_000
@@ -42,10 +45,10 @@ PICTURE = 300
 FLASH = 4 << 20
 PATIENCE = 20.0
 CHECK_INTERVAL = 1.0
-# Power cuts within the swap, and boots to get there; seconds: the first is cut as it begins, each later than the one
-# before, by more after a cut that was one in the swap.
-CUTS, TRIES = 3, 20
-LATER, MUCH_LATER = 0.003, 0.015
+# Power cuts within the swap, and boots to get there. Seconds behind its first write: each is cut later than the one
+# before, and the writes are looked for that often.
+CUTS, TRIES = 3, 6
+LATER, OFTEN = 0.006, 0.0005
 
 
 def run_demo(console: Console) -> bool:
@@ -98,6 +101,10 @@ class _Demo:
         self._random = random.Random(18)
         self._files = {name: (Path(otalink_examples.__file__).parent / name).read_bytes() for name in EXAMPLE}
         self._releases: dict[str, ReleaseFile] = {}
+        # What goes on behind what is shown: releases that are built ahead, by version, and the second board.
+        self._ahead: dict[str, Future[Built]] = {}
+        self._second_did: Future[tuple[list[str], str, str]]
+        self._over = threading.Event()
 
     def run(self) -> bool:
         started = time.monotonic()
@@ -106,23 +113,30 @@ class _Demo:
             account.folder.mkdir(parents=True)
         settings = Settings(accounts=accounts, passive_ports=None)
         with (
+            ThreadPoolExecutor() as meanwhile,
             BackgroundServer(settings, dict.fromkeys((SIGNED, PLAIN), PASSWORD)) as server,
             VirtualBoard(self._work / "board", size=FLASH) as board,
+            VirtualBoard(self._work / "board-2") as second,
         ):
-            self._server, self._watched = server, _Watched(self._console, board, "board")
+            self._meanwhile, self._server = meanwhile, server
+            self._watched = _Watched(self._console, board, "board")
+            self._second = _Watched(self._console, second, "board 2")
             self._board, self._wait = board, self._watched.wait
-            self._served = accounts[0].folder
+            self._served, self._plain = (account.folder for account in accounts)
             self._say(f"An FTP server listens on 127.0.0.1:{server.port}; a virtual board is on {board.pty}.")
             try:
                 self._flash()
                 self._update_all()
                 self._update_one_file()
                 self._stay()
-                self._go_back()
                 self._forge()
+                self._update_plain()
+                self._go_back()
                 self._look()
             except (_NotSeenError, UserError) as error:
                 self._show("the demonstration itself", str(error), False)
+            finally:
+                self._over.set()
         self._console.print()
         self._console.print(self._table)
         self._console.print(f"{time.monotonic() - started:.1f} s in all.")
@@ -134,9 +148,11 @@ class _Demo:
         self._signer = keys.load_signer(self._work / "keys", "release", lambda path: b"")
         self._say(f"key {self._key.id}: its private half stays here and signs, its public half lets boards verify")
         self._new_content(OLD_CURVES)
-        self._flash_board(
-            self._watched, SIGNED, self._release("1.0.0.1", "says hello"), keys=keys.for_boards([self._key])
-        )
+        application = self._release("1.0.0.1", "says hello")
+        self._new_content(CURVES)
+        self._build_ahead("1.0.0.2", "says good morning")
+        self._flash_board(self._watched, SIGNED, application, keys=keys.for_boards([self._key]))
+        self._second_did = self._meanwhile.submit(self._use_second)
         self._wait(r"no release of thermostat")
         self._show(
             "a board flashed with mpremote runs the application",
@@ -146,7 +162,6 @@ class _Demo:
 
     def _update_all(self) -> None:
         self._title("2. thermostat 1.0.0.2 is published, signed. The power fails meanwhile")
-        self._new_content(CURVES)
         release = self._publish("1.0.0.2", "says good morning")
         found = self._wait(r"thermostat 1\.0\.0\.2 is offered, 1\.0\.0\.1 is here")
         self._show("the board finds the signed release", found.group().strip(), True)
@@ -192,10 +207,15 @@ class _Demo:
         """Cuts the power later and later in the boots behind a commit; the files left to swap at the cuts that hit."""
         left: list[int] = []
         for attempt in range(TRIES):
+            written = self._board.flash.stat().st_mtime_ns
+            deadline = time.monotonic() + PATIENCE
             self._restart()
-            time.sleep(attempt * LATER + len(left) * MUCH_LATER)
+            # The first thing that such a boot writes is that the swap begins.
+            while self._board.flash.stat().st_mtime_ns == written and time.monotonic() < deadline:
+                time.sleep(OFTEN)
+            time.sleep(attempt * LATER)
             self._board.kill()
-            names = self._board.files()
+            names = self._board.names()
             if any(name.startswith("/.otalink/trial-") for name in names):
                 break
             if "/.otalink/swapping" in names:
@@ -234,54 +254,23 @@ class _Demo:
         resets = self._board.hard_resets
         with self._files_sent() as sent:
             withdraw(self._served, NAME, "1.0.0.3")
+            self._build_ahead("1.0.0.5", FORGED)
             self._wait(r"the server offers thermostat 1\.0\.0\.2, older than 1\.0\.0\.3 here")
             time.sleep(CHECK_INTERVAL)
             count = sent()
+        withdraw(self._served, NAME, "1.0.0.3", undo=True)
+        self._say("thermostat 1.0.0.3 is put back")
         self._show(
             "a release that is not newer: nothing happens",
             f"{count} files fetched, {self._board.hard_resets - resets} resets, 1.0.0.3 runs on",
             count == 0 and self._board.hard_resets == resets,
         )
 
-    def _go_back(self) -> None:
-        self._title("5. thermostat 1.0.0.4 is published: it raises an exception at its start")
-        self._publish("1.0.0.4", "says nothing", 'raise ValueError("a fault of this release")\n')
-        self._wait(r"thermostat 1\.0\.0\.4 is committed; restarting")
-        start = self._watched.mark
-        self._update_plain()
-        self._title("   The first board meanwhile:")
-        self._wait(r"thermostat 1\.0\.0\.3 says good evening")
-        tries = self._watched.since(start).count("ValueError: a fault of this release")
-        self._wait(r"the board went back from thermostat 1\.0\.0\.4: not tried again")
-        self._show(
-            "a release that does not start: the board goes back by itself",
-            f"{tries} tries of 1.0.0.4, then: thermostat 1.0.0.3 says good evening",
-            tries == 3,
-        )
-
-    def _update_plain(self) -> None:
-        self._title("   While it tries: a second board, without a key, takes plain folders")
-        files, self._files = self._files, {name: self._files[name] for name in EXAMPLE}
-        with VirtualBoard(self._work / "board-2") as board:
-            watched = _Watched(self._console, board, "board 2")
-            self._flash_board(watched, PLAIN, self._release("1.0.0.1", "says hello"))
-            published = publish(
-                self._release("1.0.0.2", "says good morning"), self._served.parent / PLAIN, name=NAME, version="1.0.0.2"
-            )
-            self._say(f"published {', '.join(sorted(published.written))}")
-            watched.wait(r"thermostat 1\.0\.0\.2 says good morning")
-            watched.wait(r"thermostat 1\.0\.0\.2 is confirmed")
-        self._files = files
-        self._show(
-            "a plain folder, which needs no tools, updates a board without a key",
-            "thermostat_1.0.0.2.py, display.py: 1.0.0.2 says good morning",
-            True,
-        )
-
     def _forge(self) -> None:
-        self._title("6. Somebody breaks into the server and puts forged releases there")
+        self._title("5. Somebody breaks into the server and puts forged releases there")
         resets = self._board.hard_resets
-        whole = self._build("1.0.0.5", "says what a stranger wants")
+        stranger = self._meanwhile.submit(self._build_as_stranger, self._release("1.0.0.5", FORGED))
+        whole = self._build("1.0.0.5", FORGED)
         release = read_header(whole.path, keys.for_boards([self._key]))
         content = whole.path.read_bytes()
         place = release.length
@@ -289,23 +278,19 @@ class _Demo:
             if file.path == "display.mpy":
                 break
             place += file.stored
+        name = f"{NAME}_1.0.0.5.ota"
+        place += file.stored - 1
+        self._offer_forged(("a byte of a file changed", name, _changed(content, place), r".*display\.mpy: .*publish"))
+        place = content.index(file.digest.encode())
+        self._offer_forged(("a byte of the header changed", name, _changed(content, place), r"the signature is wrong"))
         self._offer_forged(
-            "a byte of a file changed", _changed(content, place + file.stored - 1), r".*display\.mpy: .*publish"
-        )
-        self._offer_forged(
-            "a byte of the header changed",
-            _changed(content, content.index(file.digest.encode())),
-            r"the signature is wrong",
-        )
-        keys.create(self._work / "stranger", "stranger")
-        stranger = keys.load_signer(self._work / "stranger", "stranger", lambda path: b"")
-        forged = self._build("1.0.0.5", "says what a stranger wants", signer=stranger)
-        self._offer_forged("signed with another key", forged.path.read_bytes(), r"the release is signed with key")
-        self._offer_forged(
-            "a plain folder, not signed",
-            b"print('a stranger was here')\n",
-            r".*thermostat_1\.0\.0\.5\.py is a plain",
-            "py",
+            (
+                "a plain folder, not signed",
+                f"{NAME}_1.0.0.6.py",
+                b"print('a stranger was here')\n",
+                r".*thermostat_1\.0\.0\.6\.py is a plain",
+            ),
+            ("signed with another key", name, stranger.result().path.read_bytes(), r"the release is signed with key"),
         )
         self._show(
             "it runs on meanwhile",
@@ -313,17 +298,75 @@ class _Demo:
             self._board.hard_resets == resets,
         )
 
-    def _offer_forged(self, what: str, content: bytes, pattern: str, extension: str = "ota") -> None:
-        self._say(f"{what}:")
-        part, place = self._served / ".part", self._served / f"{NAME}_1.0.0.5.{extension}"
-        part.write_bytes(content)
-        part.rename(place)
-        line = self._wait(pattern).group().strip()
-        place.unlink()
-        self._show(f"forged release refused: {what}", line, True)
+    def _build_as_stranger(self, folder: Path) -> Built:
+        keys.create(self._work / "stranger", "stranger")
+        return self._build_from(
+            folder, "1.0.0.5", keys.load_signer(self._work / "stranger", "stranger", lambda path: b"")
+        )
+
+    def _offer_forged(self, *forged: tuple[str, str, bytes, str]) -> None:
+        """Puts forged releases on the server for one check; of each: what was done to it, its file's name and content,
+        and what the board must say of it, in this order."""
+        for what, name, content, _ in forged:
+            self._say(f"{what}:")
+            (self._served / ".part").write_bytes(content)
+            (self._served / ".part").rename(self._served / name)
+        for what, _, _, pattern in forged:
+            self._show(f"forged release refused: {what}", self._wait(pattern).group().strip(), True)
+        for _, name, _, _ in forged:
+            (self._served / name).unlink()
+
+    def _use_second(self) -> tuple[list[str], str, str]:
+        """What a second board does behind all that: flashed without a key, it takes two plain folders, the second of
+        which does not start. Gives what there is to say of the three."""
+        files = {name: self._files[name] for name in EXAMPLE}
+        flashed: list[str] = []
+        application = self._release("1.0.0.1", "says hello", files=files)
+        flash(self._second.board.pty, application, self._settings(PLAIN), version="1.0.0.1", say=flashed.append)
+
+        def publish_plain(version: str, greeting: str, display: str | None = None) -> str:
+            folder = self._release(version, greeting, display, files)
+            published = publish(folder, self._plain, name=NAME, version=version)
+            return f"published {', '.join(sorted(published.written))}"
+
+        good = publish_plain("1.0.0.2", "says good morning")
+        deadline = time.monotonic() + PATIENCE
+        while not re.search(r"thermostat 1\.0\.0\.2 is confirmed", self._second.board.output):
+            if self._over.wait(0.05) or time.monotonic() > deadline:
+                raise _NotSeenError(f"in {PATIENCE:g} s board 2 did not confirm 1.0.0.2")
+        return flashed, good, publish_plain("1.0.0.3", "says nothing", 'raise ValueError("a fault of this release")\n')
+
+    def _update_plain(self) -> None:
+        self._title("6. A second board, without a key, has taken a plain folder meanwhile")
+        flashed, published, _ = self._second_did.result()
+        for line in flashed:
+            self._say(line)
+        self._second.wait(r"thermostat 1\.0\.0\.1 says hello", show_all=False)
+        self._say(published)
+        self._second.wait(r"thermostat 1\.0\.0\.2 says good morning")
+        self._second.wait(r"thermostat 1\.0\.0\.2 is confirmed")
+        self._show(
+            "a plain folder, which needs no tools, updates a board without a key",
+            "thermostat_1.0.0.2.py, display.py: 1.0.0.2 says good morning",
+            True,
+        )
+
+    def _go_back(self) -> None:
+        self._title("7. Then it got thermostat 1.0.0.3, which raises an exception at its start")
+        self._say(self._second_did.result()[2])
+        self._second.wait(r"thermostat 1\.0\.0\.3 is committed; restarting")
+        start = self._second.mark
+        self._second.wait(r"thermostat 1\.0\.0\.2 says good morning")
+        tries = self._second.since(start).count("ValueError: a fault of this release")
+        self._second.wait(r"the board went back from thermostat 1\.0\.0\.3: not tried again")
+        self._show(
+            "a release that does not start: the board goes back by itself",
+            f"{tries} tries of 1.0.0.3, then: thermostat 1.0.0.2 says good morning",
+            tries == 3,
+        )
 
     def _look(self) -> None:
-        self._title("7. The board is switched off; what lies on its flash?")
+        self._title("8. The first board is switched off; what lies on its flash?")
         self._board.kill()
         found = self._board.files()
         release = self._releases["1.0.0.3"]
@@ -342,23 +385,31 @@ class _Demo:
         for number in range(PICTURES):
             self._files[f"art-{number:02}.bin"] = self._random.randbytes(PICTURE)
 
-    def _release(self, version: str, greeting: str, display: str | None = None) -> Path:
+    def _release(
+        self, version: str, greeting: str, display: str | None = None, files: dict[str, bytes] | None = None
+    ) -> Path:
         """A folder with the application, whose display.py says `greeting`, or is `display`."""
+        files = files or self._files
         folder = Path(tempfile.mkdtemp(prefix=f"{NAME}-{version}-", dir=self._work))
-        content = re.sub(rb'"says .*"', f'"{greeting}"'.encode(), self._files["display.py"])
-        for name, data in {**self._files, "display.py": display.encode() if display else content}.items():
+        content = re.sub(rb'"says .*"', f'"{greeting}"'.encode(), files["display.py"])
+        for name, data in {**files, "display.py": display.encode() if display else content}.items():
             (folder / name).write_bytes(data)
         return folder
 
-    def _build(
-        self, version: str, greeting: str, display: str | None = None, signer: keys.Signer | None = None
-    ) -> Built:
-        folder = self._release(version, greeting, display)
-        output = Path(tempfile.mkdtemp(dir=self._work))
-        return build(folder, signer=signer or self._signer, name=NAME, version=version, output=output)
+    def _build(self, version: str, greeting: str) -> Built:
+        ahead = self._ahead.pop(version, None)
+        return ahead.result() if ahead else self._build_from(self._release(version, greeting), version, self._signer)
 
-    def _publish(self, version: str, greeting: str, display: str | None = None) -> ReleaseFile:
-        built = self._build(version, greeting, display)
+    def _build_ahead(self, version: str, greeting: str) -> None:
+        """Builds, behind what goes on, a release of the content that there is now, which is to be published later."""
+        folder = self._release(version, greeting)
+        self._ahead[version] = self._meanwhile.submit(self._build_from, folder, version, self._signer)
+
+    def _build_from(self, folder: Path, version: str, signer: keys.Signer) -> Built:
+        return build(folder, signer=signer, name=NAME, version=version, output=Path(tempfile.mkdtemp(dir=self._work)))
+
+    def _publish(self, version: str, greeting: str) -> ReleaseFile:
+        built = self._build(version, greeting)
         published = publish_file(built.path, self._served, keys.for_boards([self._key]))
         self._say(
             f"published {published.path.name}: {len(built.files)} files, {published.size:,} bytes, "
@@ -376,7 +427,14 @@ class _Demo:
     # The board
 
     def _flash_board(self, watched: _Watched, account: str, application: Path, **more: object) -> None:
-        settings = {
+        settings = self._settings(account, **more)
+        with shown_on(self._console, self._say) as copying:
+            flash(watched.board.pty, application, settings, version="1.0.0.1", say=self._say, copying=copying)
+        # Ahead of it, the console holds mpremote's whole session.
+        watched.wait(r"thermostat 1\.0\.0\.1 says hello", show_all=False)
+
+    def _settings(self, account: str, **more: object) -> dict[str, object]:
+        return {
             "name": NAME,
             "host": "127.0.0.1",
             "port": self._server.port,
@@ -384,15 +442,11 @@ class _Demo:
             "password": PASSWORD,
             "interval": CHECK_INTERVAL,
             "jitter": 0,
-            "start_delay": 0.2,
-            "confirm_after": 0.5,
+            "start_delay": 0,
+            "confirm_after": 0.1,
             "retry_delay": 0.2,
             **more,
         }
-        with shown_on(self._console, self._say) as copying:
-            flash(watched.board.pty, application, settings, version="1.0.0.1", say=self._say, copying=copying)
-        # Ahead of it, the console holds mpremote's whole session.
-        watched.wait(r"thermostat 1\.0\.0\.1 says hello", show_all=False)
 
     def _restart(self) -> None:
         self._watched.mark = self._board.mark()

@@ -17,43 +17,74 @@ from otalink.board import platform as release_platform
 from otalink.boot_rule import calls_guard, statements
 from otalink.config import PATH, configure
 from otalink.layout import GUARD, INSTALLED, NEW_SUFFIX, OLD_SUFFIX, STATE_FOLDER
+from otalink.paths import check_path
 from otalink.plain import SUMS, parse_sums_line, target_path
 from otalink.record import format_header
 from otalink.version import format_version
 from otalink_host import repository
-from otalink_host.cable import Cable
+from otalink_host.cable import RESET, Cable
 from otalink_host.copying import Copying
 from otalink_host.errors import UserError
+from otalink_host.settings import suggestion
 
 Say = Callable[[str], None]
 
-_FACTS = f"""
+# What has to be known of a board, as one line that Python reads: what it is, the ids of its keys, its boot.py, and the
+# paths that its records name: those of the release that runs, and of a swap that was cut off.
+_ASK = f"""
 import json, sys
 try:
     with open("{PATH}") as file:
         keys = sorted(json.load(file)["keys"])
 except (OSError, ValueError, KeyError, TypeError):
     keys = []
-print((sys.platform, getattr(sys.implementation, "_mpy", 0), keys))
-"""
-_READ_BOOT = """
 try:
     with open("/boot.py", "rb") as file:
-        print(repr(str(file.read(), "utf-8")))
+        boot = str(file.read(), "utf-8")
 except (OSError, UnicodeError) as error:
-    print(None if isinstance(error, OSError) else repr("not UTF-8"))
-"""
-_MAKE_FOLDERS = """
-import os
-for folder in {folders!r}:
+    boot = None if isinstance(error, OSError) else "not UTF-8"
+print((sys.platform, getattr(sys.implementation, "_mpy", 0), keys, boot), end=", [")
+for record in ("installed", "swapping", "reverting"):
     try:
-        os.mkdir(folder)
+        file = open("/{STATE_FOLDER}/" + record, "rb")
     except OSError:
-        pass
+        continue
+    with file:
+        for line in file:
+            action = line.split(b" ", 1)[0]
+            if action in (b"file", b"add", b"replace", b"delete"):
+                try:
+                    print(repr(line[:-1].split(b" ", 5 if action == b"file" else 1)[-1].decode()), end=", ")
+                except UnicodeError:
+                    pass
+print("]")
 """
 
-# An update that was on is over: what flash brings is what runs. The log stays.
-_END_UPDATE = f"""
+# Removes the files of the application before that the new one lacks, and folders that are empty then; prints those that
+# were there. What names them stays until they are gone, so that flashing again after a power cut finds the rest.
+_REMOVE = """
+import os
+removed = []
+for path in {paths!r}:
+    try:
+        os.remove("/" + path)
+        removed.append(path)
+    except OSError:
+        pass
+    while "/" in path:
+        path = path.rsplit("/", 1)[0]
+        try:
+            os.rmdir("/" + path)
+        except OSError:
+            break
+print(removed)
+"""
+# Paths in one of these scripts: a board compiles it in its heap.
+_BATCH = 50
+
+# An update that was on is over: what flash brings is what runs. The log stays. Makes the folders, and says of what kind
+# the file system is.
+_PREPARE = f"""
 import os
 def remove(path):
     try:
@@ -80,9 +111,11 @@ for state in states:
             remove("/" + path + "{NEW_SUFFIX}")
             remove("/" + path + "{OLD_SUFFIX}")
     remove("/{STATE_FOLDER}/" + state)
-"""
-_IS_FAT = f"""
-import os
+for folder in {{folders!r}}:
+    try:
+        os.mkdir(folder)
+    except OSError:
+        pass
 try:
     os.stat("/{STATE_FOLDER.upper()}")
     print(True)
@@ -93,11 +126,16 @@ except OSError:
 
 @dataclass(frozen=True)
 class Board:
-    """What a board is: `platform` as releases call it, the bytecode version that it loads, such as (6, 3), its keys."""
+    """What a board is: `platform` as releases call it, the bytecode version that it loads, such as (6, 3), its keys.
+
+    `boot` is its /boot.py, or None, and `recorded` are the paths of the files that otalink has put there.
+    """
 
     platform: str
     bytecode: tuple[int, int]
     keys: tuple[str, ...] = ()
+    boot: str | None = None
+    recorded: frozenset[str] = frozenset()
 
 
 def flash(
@@ -119,10 +157,7 @@ def flash(
     allows a /boot.py of somebody else's to be replaced, `unsigned` the keys of a board to be taken away. `copying` is
     told how far the copy is. Raises UserError, one line; run again, it sends what is missing.
     """
-    try:
-        configure(settings)
-    except ValueError as error:
-        raise UserError(f"the board's settings: {error}") from None
+    _check_settings(settings)
     name: str = settings["name"]
     cable = Cable(port)
     board = _ask(cable)
@@ -135,41 +170,85 @@ def flash(
     with tempfile.TemporaryDirectory(prefix="otalink-flash-") as work:
         root = Path(work, "board")
         published = _lay_out_application(application, Path(work, "release"), root, name, version)
-        _lay_out_guard(root, cable, replace_boot)
+        _lay_out_guard(root, port, board.boot, replace_boot)
         count = _compile_otalink(root / "lib" / "otalink", board)
         Path(root, PATH.lstrip("/")).write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
-        folders = sorted(f"/{path.relative_to(root).as_posix()}" for path in root.rglob("*") if path.is_dir())
-        cable.execute(_END_UPDATE)
-        cable.execute(_MAKE_FOLDERS.format(folders=folders))
-        _copy(cable, root, copying)
+        scripts = _scripts(board, root)
+        *removed, is_fat = map(ast.literal_eval, _copy(cable, root, copying, scripts))
+    removed = [path for paths in removed for path in paths]
+    if removed:
+        say(f"removed {_count(removed)} of the application before: {', '.join(removed)}")
     say(f"otalink {otalink.__version__} ({count} modules), its boot guard, {published} and {PATH} are on it")
     say(_about_keys(settings.get("keys", {})))
     gone = sorted(set(board.keys) - set(settings.get("keys", {})))
     if gone:
         say(f"It had, and has no more: {', '.join(gone)}")
-    if cable.execute(_IS_FAT).strip() == "True":
+    if is_fat:
         say("Its flash is FAT, where a power cut breaks an update, so it will not update: format it as littlefs.")
-    cable.reset()
     return board
 
 
-def _ask(cable: Cable) -> Board:
-    answer = cable.execute(_FACTS).strip()
+def _check_settings(settings: dict[str, Any]) -> None:
+    """Refuses what no board takes; and what it would pass over, as a newer otalink's, which is a slip here."""
     try:
-        platform, mpy, keys = ast.literal_eval(answer.splitlines()[-1])
-    except (ValueError, SyntaxError, IndexError):
+        config: Any = configure(settings)
+    except ValueError as error:
+        raise UserError(f"the board's settings: {error}") from None
+    if config.unknown:
+        known = sorted(key for key in vars(config) if _is_known(key))
+        slip = config.unknown[0]
+        raise UserError(f"the board's settings: {slip!r} is not known: {suggestion(slip, known)}")
+
+
+def _is_known(key: str) -> bool:
+    try:
+        config: Any = configure({"name": "x", "host": "x", key: None})
+        return key not in config.unknown
+    except ValueError:  # it must not be that
+        return True
+
+
+def _ask(cable: Cable) -> Board:
+    answer = cable.execute(_ASK).strip()
+    try:
+        (platform, mpy, keys, boot), recorded = ast.literal_eval(answer.split("\n")[-1])
+    except (ValueError, SyntaxError, TypeError):
         raise UserError(f"{cable.port}: it does not answer as MicroPython does: {answer[:80]!r}") from None
-    return Board(release_platform(platform), (mpy & 0xFF, mpy >> 8 & 3), tuple(keys))
+    return Board(release_platform(platform), (mpy & 0xFF, mpy >> 8 & 3), tuple(keys), boot, frozenset(recorded))
 
 
-def _copy(cable: Cable, root: Path, copying: Copying | None) -> None:
+def _scripts(board: Board, root: Path) -> list[str]:
+    """What makes the board ready for the files in `root`: scripts that print what they removed, the last one whether
+    the flash is FAT."""
+    new = {path.relative_to(root).as_posix() for path in root.rglob("*") if not path.is_dir()}
+    old = sorted(path for path in board.recorded - new - {*GUARD} if _may_be_a_releases(path))
+    folders = sorted(f"/{path.relative_to(root).as_posix()}" for path in root.rglob("*") if path.is_dir())
+    batches = [old[first : first + _BATCH] for first in range(0, len(old), _BATCH)]
+    return [*(_REMOVE.format(paths=batch) for batch in batches), _PREPARE.format(folders=folders)]
+
+
+def _may_be_a_releases(path: str) -> bool:
+    """Whether a release may name `path`: a record that is broken must not have anything else removed."""
+    try:
+        check_path(path)
+    except ValueError:
+        return False
+    return True
+
+
+def _copy(cable: Cable, root: Path, copying: Copying | None, scripts: list[str]) -> list[str]:
+    """Runs the scripts, copies all that is in `root`, and resets the board. Gives what the scripts printed."""
     files = [(path, f"/{path.relative_to(root).as_posix()}") for path in sorted(root.rglob("*")) if not path.is_dir()]
 
     def progress(index: int, percent: int) -> None:
         if copying is not None:
             copying(files[index][1], index + 1, len(files), percent)
 
-    cable.copy(files, progress)
+    return cable.copy(files, progress, first=scripts, then=RESET)
+
+
+def _count(paths: list[str]) -> str:
+    return f"{len(paths)} {'file' if len(paths) == 1 else 'files'}"
 
 
 def _about_keys(keys: dict[str, str]) -> str:
@@ -223,11 +302,11 @@ def _cross_compile(*arguments: str) -> str:
     return output.decode()
 
 
-def _lay_out_guard(root: Path, cable: Cable, replace_boot: bool) -> None:
+def _lay_out_guard(root: Path, port: str, found: str | None, replace_boot: bool) -> None:
     """Lays the boot guard out under `root`, unless the application brings its own.
 
-    A boot.py on the board that does something stays as it is, if it calls the guard; if not, it is replaced only when
-    that is asked for.
+    `found` is the board's boot.py, or None. One that does something stays as it is, if it calls the guard; if not, it
+    is replaced only when that is asked for.
     """
     for name in GUARD:
         own = files("otalink_guard").joinpath(name).read_bytes()
@@ -236,12 +315,11 @@ def _lay_out_guard(root: Path, cable: Cable, replace_boot: bool) -> None:
     wanted = (root / "boot.py").read_text(encoding="utf-8", errors="replace")
     if not calls_guard(wanted):
         raise UserError("the application's boot.py must begin by calling the boot guard, as otalink's own does")
-    found = ast.literal_eval(cable.execute(_READ_BOOT).strip().splitlines()[-1])
     if found is None or replace_boot or not statements(found) or found.splitlines() == wanted.splitlines():
         return
     if not calls_guard(found):
         raise UserError(
-            f"{cable.port} has a /boot.py of its own, which does not call the boot guard: save what you need of it (in "
+            f"{port} has a /boot.py of its own, which does not call the boot guard: save what you need of it (in "
             "your main.py, or behind the lines of otalink's own boot.py), then flash with --replace-boot"
         )
     (root / "boot.py").unlink()
@@ -263,9 +341,7 @@ def _lay_out_application(source: Path, release: Path, root: Path, name: str, ver
     record.parent.mkdir()
     record.write_bytes(b"".join(format_header(name, published.version, listed)))
     paths = [path for path, _, _ in listed]
-    return (
-        f"{name} {format_version(published.version)} ({', '.join(paths) if len(paths) < 9 else f'{len(paths)} files'})"
-    )
+    return f"{name} {format_version(published.version)} ({', '.join(paths) if len(paths) < 9 else _count(paths)})"
 
 
 def _sums(release: Path) -> Iterator[tuple[str, str]]:

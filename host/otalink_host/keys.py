@@ -1,7 +1,7 @@
 """Release keys: making them, keeping them, signing with them. What a board verifies is in otalink.signature.
 
 A key NAME is two files in the keys folder: NAME.pem, the private key (PKCS#8, mode 0600, with a passphrase if wanted),
-and NAME.pub, the public one. The folder is never one that is served. Nothing here overwrites a file.
+and NAME.pub, the public one. The folder is never one that is served (private.py). Nothing here overwrites a file.
 """
 
 import os
@@ -57,13 +57,6 @@ class Signer:
     def sign(self, data: bytes) -> bytes:
         """The RSA PKCS#1 v1.5 SHA-256 signature of `data`, as long as the key's modulus."""
         return self._private.sign(data, padding.PKCS1v15(), hashes.SHA256())
-
-
-def check_place(folder: Path, served: Iterable[Path]) -> None:
-    """Raises UserError when the keys folder lies in one of the folders that are `served` to boards."""
-    for outer in served:
-        if folder.resolve().is_relative_to(outer.resolve()):
-            raise UserError(f"{folder} lies in {outer}, which boards read: keep the keys in another folder")
 
 
 def create(folder: Path, name: str, passphrase: bytes | None = None) -> Key:

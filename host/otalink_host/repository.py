@@ -598,11 +598,19 @@ def _applications(filenames: Iterable[str]) -> dict[str, str]:
 
 def _refuse_near_miss(source: Path, path: str) -> None:
     """Refuses a file that was meant to be versioned, by its looks, and that no board would take for it."""
+    wrong = _near_miss(path)
+    if wrong is not None:
+        raise UserError(f"{source}: {wrong}: rename it")
+
+
+def _near_miss(path: str) -> str | None:
+    """What is wrong with a name that was meant to be versioned, by its looks; None for any other."""
     if re.search(r"_v?[0-9][^_]*\.[0-9][^_]*\.m?py$", path):
         try:
             parse_release_name(path)
         except ValueError as error:
-            raise UserError(f"{source}: {error}: rename it") from None
+            return str(error)
+    return None
 
 
 def _with_version(
@@ -778,15 +786,18 @@ def _list_folder(folder: Path, listing: Listing, keys: dict[str, str]) -> None:
     _list_files(folder, listing, keys)
     _list_withdrawn(folder, listing)
     names = sorted(entry.name for entry in os.scandir(folder) if entry.is_file())
+    near_misses = {name: wrong for name in names if name[0] != "." and (wrong := _near_miss(name)) is not None}
     for application in sorted(_applications(names)):
         try:
             versioned, version, notes = select(names, application)
         except OtaError as error:
             listing.notes.append(f"passed over {folder}: {error}")
-            return
+            break
         assert versioned is not None
         assert version is not None
         listing.notes += [f"{folder}: {note}" for note in notes]
+        # Told already.
+        near_misses = {name: wrong for name, wrong in near_misses.items() if not name.startswith(f"{application}_")}
         listing.notes += [
             f"{folder}: passed over {name}: {versioned} is newer"
             for name in names
@@ -794,6 +805,7 @@ def _list_folder(folder: Path, listing: Listing, keys: dict[str, str]) -> None:
             if not name.endswith(".ota")
         ]
         _list_release(folder, names, application, versioned, version, listing)
+    listing.notes += [f"{folder}: passed over {wrong}" for wrong in near_misses.values()]
 
 
 def _list_release(

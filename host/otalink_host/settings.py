@@ -9,7 +9,7 @@ import ipaddress
 import re
 import select
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -116,6 +116,12 @@ def check_address(text: str) -> str:
         raise ValueError("an IP address of this machine, such as 192.168.0.10, or 0.0.0.0 for all of them") from None
 
 
+def suggestion(key: str, known: Collection[str]) -> str:
+    """What to write in the place of `key`, which is none of those that are `known`."""
+    close = difflib.get_close_matches(key, known, 1)
+    return f"did you mean {close[0]}?" if close else f"known here: {', '.join(known)}"
+
+
 class _Reader:
     """Takes a parsed otalink.toml apart, and finds the lines of what is wrong."""
 
@@ -192,9 +198,7 @@ class _Reader:
     def _check_keys(self, table: dict[str, Any], known: tuple[str, ...], section: str, number: int) -> None:
         for key in table:
             if key not in known:
-                close = difflib.get_close_matches(key, known, 1)
-                hint = f"did you mean {close[0]}?" if close else f"known here: {', '.join(known)}"
-                raise self._wrong(key, section, number, f"is not known: {hint}")
+                raise self._wrong(key, section, number, f"is not known: {suggestion(key, known)}")
 
     def _wrong(self, key: str, section: str, number: int, what: str) -> UserError:
         line = self._line(key, section, number)

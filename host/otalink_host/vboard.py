@@ -35,6 +35,7 @@ if sys.platform == "linux":
 BLOCK_SIZE = 4096  # an ESP32's erase block
 DEFAULT_HEAP = "128k"  # stands for an ESP32's: pointers are twice as wide here
 DEFAULT_SIZE = 2 * 1024 * 1024
+MAX_SIZE = 256 * 1024 * 1024  # more than any board has
 
 PWRON_RESET, HARD_RESET, WDT_RESET, SOFT_RESET = 1, 2, 3, 5  # `machine.reset_cause()` of the ESP32 port
 
@@ -275,8 +276,11 @@ class VirtualBoard:
         """
         if not re.fullmatch(r"\d+[kKmM]?", heap):
             raise UserError(f"{heap} is no heap size: give bytes, or a number with k or m behind, as in 128k")
-        if size % BLOCK_SIZE or size < 8 * BLOCK_SIZE:
-            raise UserError(f"{size} is no flash size: give a multiple of {BLOCK_SIZE}, at least {8 * BLOCK_SIZE}")
+        if size % BLOCK_SIZE or not 8 * BLOCK_SIZE <= size <= MAX_SIZE:
+            raise UserError(
+                f"{size} is no flash size: give a multiple of {BLOCK_SIZE} from {8 * BLOCK_SIZE} to {MAX_SIZE}, "
+                "as in 2m"
+            )
         self.directory = directory
         self.heap = heap
         self.size = size
@@ -293,9 +297,16 @@ class VirtualBoard:
 
     def files(self) -> dict[str, str]:
         """What lies on the flash: the SHA-256 of each file, by its path. Only while the board is off."""
+        return self._look()
+
+    def names(self) -> set[str]:
+        """The paths of the files on the flash. Only while the board is off."""
+        return set(self._look("names"))
+
+    def _look(self, *arguments: str) -> dict[str, str]:
         if self.pid is not None:
             raise RuntimeError("the virtual board is on")
-        command = [str(find_micropython()), str(LOOK_SCRIPT), str(self.flash), str(BLOCK_SIZE)]
+        command = [str(find_micropython()), str(LOOK_SCRIPT), str(self.flash), str(BLOCK_SIZE), *arguments]
         done = subprocess.run(command, check=True, stdout=subprocess.PIPE, encoding="utf-8")
         found: dict[str, str] = json.loads(done.stdout)
         return found
@@ -524,9 +535,9 @@ class _Supervisor(threading.Thread):
         path, new = self._board.flash, self._new_flash
         if not path.exists():
             path = new
+            # It takes the host's disk only where something is written. littlefs erases each block before that.
             with path.open("wb") as image:
-                for _ in range(self._board.size // BLOCK_SIZE):
-                    image.write(b"\xff" * BLOCK_SIZE)
+                image.truncate(self._board.size)
         size = path.stat().st_size
         if size != self._board.size:
             raise UserError(f"{path} has {size} bytes, not {self._board.size}: give its size, or remove it")

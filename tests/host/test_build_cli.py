@@ -166,7 +166,7 @@ def test_a_release_is_built_beside_the_server_and_not_into_it(run_here: Run, app
     assert list(Path("releases").iterdir()) == []
     status, _, error = run_here("release", "build", ".", *options)
     assert status == 1
-    assert "holds otalink.secrets, the boards' passwords" in one_line(error)
+    assert "otalink.secrets lies in ., which boards read" in one_line(error)
     assert run_here("release", "build", "application", *options)[0] == 0
 
 

@@ -398,7 +398,15 @@ def test_a_size_of_flash_is_bytes_or_has_k_or_m_behind_it(run, monkeypatch: pyte
     assert run("vboard", "board", "--heap", "64k", "--size", "512k")[0] == 0
     assert run("vboard", "board")[0] == 0
     assert ran == [(Path("board"), "64k", 512 * 1024), (Path("board"), "128k", 2 * 1024 * 1024)]
-    for wrong in ("2x", "", "-1", "m", "2.5m"):
+    for wrong in ("2x", "", "-1", "m", "2.5m", "9" * 5000):
         status, _, error = run("vboard", "board", "--size", wrong)
         assert status == 2
         assert "a number with k or m behind it" in error
+
+
+@pytest.mark.parametrize("size", ["99999999999m", "257m", "28k", "40000"])
+def test_a_flash_that_no_board_has_is_refused_before_anything_is_made(run, here: Path, size: str) -> None:
+    status, _, error = run("vboard", "board", "--size", size)
+    assert status == 1
+    assert "is no flash size: give a multiple of 4096 from 32768 to 268435456, as in 2m" in one_line(error)
+    assert list(here.iterdir()) == []

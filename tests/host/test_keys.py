@@ -16,7 +16,8 @@ from otalink.config import configure
 from otalink.signature import decode_key, key_id, verify
 from otalink_host.cli import PASSPHRASE_VARIABLE, main
 from otalink_host.errors import UserError
-from otalink_host.keys import Key, check_place, create, for_boards, load_all, load_public, load_signer
+from otalink_host.keys import Key, create, for_boards, load_all, load_public, load_signer
+from otalink_host.private import check_apart
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -203,9 +204,8 @@ def test_keys_stay_out_of_the_folders_that_are_served(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(served)
     for folder in (served, served / "keys", served / "a" / "b", tmp_path / "link" / "keys"):
         with pytest.raises(UserError, match="which boards read"):
-            check_place(folder, [served])
-    check_place(tmp_path / "keys", [served])
-    check_place(tmp_path / "releases-keys", [served])
+            check_apart([folder], [served])
+    check_apart([tmp_path / "keys", tmp_path / "releases-keys"], [served])
 
 
 def test_boards_get_the_modulus_under_its_id(made: tuple[Path, Key]) -> None:

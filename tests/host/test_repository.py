@@ -665,6 +665,15 @@ def test_a_folder_made_by_hand_is_listed_without_sums(target: Path) -> None:
             {"thermostat_1.0.py": "", "SHA256SUMS": f"{'0' * 64}  thermostat_1.0.py\n{'0' * 64}  lib/gone.py\n"},
             "lib/gone.py is missing, so boards wait",
         ),
+        ({"thermostat_1.0.b.py": ""}, "passed over thermostat_1.0.b.py: version 1.0.b: each field must be a number"),
+        ({"thermostat_1.0.0.70000.py": ""}, "passed over thermostat_1.0.0.70000.py: version 1.0.0.70000: "),
+        ({"my_app_1.0.0.2.py": ""}, "passed over my_app_1.0.0.2.py: a release name has exactly one underscore"),
+        (
+            {"thermostat_1.0.0.2.1.mpy": ""},
+            "passed over thermostat_1.0.0.2.1.mpy: version 1.0.0.2.1: more than four fields",
+        ),
+        ({"thermostat_1.0.py": "", "pump_1.0.b.py": ""}, "passed over pump_1.0.b.py: version 1.0.b: each field"),
+        ({"thermostat_1.0.py": "", "thermostat_1.0.b.py": ""}, "passed over thermostat_1.0.b.py: version 1.0.b: each"),
     ],
 )
 def test_what_the_list_passes_over_is_said_with_the_reason(target: Path, files: Files, said: str) -> None:

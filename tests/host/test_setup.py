@@ -59,9 +59,47 @@ def test_make_alone_prints_the_targets() -> None:
 
 def test_the_environment_names_another_micropython(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     other = tmp_path / "micropython"
-    shutil.copy("/bin/true", other)
+    other.symlink_to(find_micropython())
     monkeypatch.setenv("MICROPYTHON", str(other))
     assert find_micropython() == other
+    # It is asked once what it is.
+    other.unlink()
+    shutil.copy("/bin/true", other)
+    assert find_micropython() == other
+
+
+def test_what_is_no_micropython_is_an_error_that_names_it_and_says_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = tmp_path / "broken"
+    broken.write_text("#!/no/such/interpreter\n")
+    broken.chmod(0o755)
+    endless = tmp_path / "endless"
+    endless.write_text("#!/bin/sh\nexec sleep 60\n")
+    endless.chmod(0o755)
+    monkeypatch.setattr("otalink_host.micropython.TIMEOUT", 0.5)
+    for named, why in (
+        ("/bin/true", "which is no MicroPython"),
+        (sys.executable, "which is no MicroPython"),
+        (broken, r"which does not start \(No such file or directory\)"),
+        (endless, "which does not end"),
+    ):
+        monkeypatch.setenv("MICROPYTHON", str(named))
+        with pytest.raises(UserError, match=f"MICROPYTHON names {named}, {why}: install it with"):
+            find_micropython()
+
+
+def test_the_demo_with_what_is_no_micropython_is_one_line() -> None:
+    completed = subprocess.run(
+        [Path(sys.executable).with_name("otalink"), "demo"],
+        env={**os.environ, "MICROPYTHON": "/bin/true"},
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
+    )
+    assert completed.returncode == 1
+    assert "MICROPYTHON names /bin/true, which is no MicroPython: install it with" in completed.stderr
+    assert completed.stderr.count("\n") == 1
 
 
 def test_a_micropython_that_is_not_there_is_an_error_that_says_what_to_do(

@@ -1,0 +1,59 @@
+"""Refuses imports that MicroPython on a board does not have: lint_boards.py [FILE …], by default all that boards run.
+
+It says what boards have, since what they lack is all the rest. Names that a module of theirs lacks are refused in
+pyproject.toml (banned-api).
+"""
+
+import ast
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+PROJECT = Path(__file__).resolve().parents[1]
+FIRMWARE, TESTS = PROJECT / "firmware", PROJECT / "tests" / "firmware"
+# What the ESP32, RP2 and Unix ports have built in or frozen in, and the hardware's own on the two boards.
+_NAMES = """
+_thread array asyncio binascii builtins cmath collections cryptolib deflate errno framebuf gc hashlib heapq io json
+machine math micropython network os platform random re select socket ssl struct sys time uctypes vfs
+"""
+BOARDS = frozenset(_NAMES.split())
+
+
+def main(arguments: list[str]) -> int:
+    files = [Path(name) for name in arguments] or [
+        path for path in sorted([*FIRMWARE.rglob("*.py"), *TESTS.glob("*.py")]) if path.name != "conftest.py"
+    ]
+    own = {".".join(module) for module in _modules()}
+    found = [(path, line, name) for path in files for line, name in _imports(path) if name not in BOARDS | own]
+    for path, line, name in found:
+        print(f"{path}:{line}: {name} is no module that boards have (host/lint_boards.py lists those)", file=sys.stderr)
+    return 1 if found else 0
+
+
+def _modules() -> Iterator[tuple[str, ...]]:
+    """The modules of ours that may be imported: the package otalink's, and those that lie beside an application."""
+    for path in FIRMWARE.rglob("*.py"):
+        parts = path.relative_to(FIRMWARE).with_suffix("").parts
+        inside = parts if parts[0] == "otalink" else parts[-1:]
+        yield inside[:-1] if inside[-1] == "__init__" else inside
+    yield from ((path.stem,) for path in TESTS.glob("*.py"))
+
+
+def _imports(path: Path) -> Iterator[tuple[int, str]]:
+    """The line and the name of each module that the file imports, wherever in it."""
+    for node in ast.walk(ast.parse(path.read_bytes(), str(path))):
+        yield from ((node.lineno, name) for name in _imported(node))  # type: ignore[attr-defined]
+
+
+def _imported(node: ast.AST) -> Iterable[str]:
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    if isinstance(node, ast.ImportFrom):
+        return [node.module or "."]
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "__import__":
+        return [each.value for each in node.args[:1] if isinstance(each, ast.Constant) and isinstance(each.value, str)]
+    return []
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
