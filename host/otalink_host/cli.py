@@ -28,6 +28,7 @@ from otalink import __version__
 from otalink.errors import OtaError
 from otalink.version import format_version
 from otalink_host import accounts, peer_cli, repository, server
+from otalink_host.board_secrets import BOARD_SECRETS_NAME
 from otalink_host.errors import UserError
 from otalink_host.private import check_apart
 from otalink_host.settings import CONFIG_NAME, Settings, account_of, check_address, folder_of, load_settings
@@ -45,6 +46,8 @@ app.add_typer(release_app, name="release")
 keys_app = typer.Typer(no_args_is_help=True, help="Make the keys that sign releases, and give them to boards.")
 app.add_typer(keys_app, name="keys")
 
+# Seconds without a byte after which a board asks its host whether it is there.
+LINK_HEARTBEAT = 30
 # Scripts give a private key's passphrase here, or by a file descriptor; a command line is everybody's to read.
 PASSPHRASE_VARIABLE = "OTALINK_KEY_PASSPHRASE"
 
@@ -461,7 +464,7 @@ def _check_apart(config: Path, keys: Path | None, folders: list[Path]) -> None:
 
     settings = _settings_if_any(config)
     folder = _place_of_keys(config, keys)
-    private = [config, folder, *sorted(folder.glob(f"*{PRIVATE}"))]
+    private = [config, config.with_name(BOARD_SECRETS_NAME), folder, *sorted(folder.glob(f"*{PRIVATE}"))]
     if settings is not None and settings.secrets is not None:
         private.insert(0, settings.secrets)
     check_apart([path for path in private if os.path.lexists(path)], folders)
@@ -545,6 +548,14 @@ def flash(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Another setting of the board, as in interval=600."),
     ] = None,
+    board: Annotated[
+        str | None,
+        typer.Option("--board", metavar="NAME", help="Link it to this host's `otalink peer`, under this name."),
+    ] = None,
+    link: Annotated[
+        str | None,
+        typer.Option("--link", metavar="HOST[:PORT]", help="Where that peer is, if not where the server is."),
+    ] = None,
     replace_boot: Annotated[
         bool, typer.Option("--replace-boot", help="Replace a /boot.py of the board's own by otalink's.")
     ] = False,
@@ -561,39 +572,60 @@ def flash(
 
     The board gets the public keys of the keys folder, and from then on installs only what one of them signed.
     """
+    from otalink_host.board_secrets import secret_of
+    from otalink_host.connection import PORT
     from otalink_host.copying import shown_on
     from otalink_host.flash import flash as flash_board
 
     if key and unsigned:
         raise typer.BadParameter("it is either --key or --unsigned", param_hint="--unsigned")
 
+    if link is not None and board is None:
+        raise typer.BadParameter("name the board too, with --board", param_hint="--link")
+
     settings = load_settings(config)
     _check_apart(config, keys, [application])
     chosen = account_of(settings, account)
-    board = {"name": name, **server.board_settings(settings, chosen, settings.port)}
-    board["password"] = accounts.load_passwords(settings)[chosen.name]
+    values = {"name": name, **server.board_settings(settings, chosen, settings.port)}
+    values["password"] = accounts.load_passwords(settings)[chosen.name]
     for setting in set_ or ():
         setting_name, _, value = setting.partition("=")
         if setting_name == "keys":
             raise typer.BadParameter("the keys are chosen by --key and --unsigned", param_hint="--set")
         try:
-            board[setting_name] = json.loads(value)
+            values[setting_name] = json.loads(value)
         except ValueError:
-            board[setting_name] = value
+            values[setting_name] = value
     known = {} if unsigned else _public_keys(config, keys, key)
     if known:
-        board["keys"] = known
+        values["keys"] = known
+    if board is not None:
+        secrets = config.with_name(BOARD_SECRETS_NAME)
+        host, link_port = peer_cli.host_and_port(link or str(values["host"]), PORT, "--link")
+        given = values.get("link", {})
+        if not isinstance(given, dict):
+            raise typer.BadParameter(f"link must be an object, not {given!r}", param_hint="--set")
+        values["link"] = {
+            "heartbeat": LINK_HEARTBEAT,
+            **given,
+            "host": host,
+            "port": link_port,
+            "board": board,
+            "secret": secret_of(secrets, board),
+        }
     with shown_on(Console(stderr=True), _print) as copying:
         flash_board(
             port,
             application,
-            board,
+            values,
             version=version,
             replace_boot=replace_boot,
             unsigned=unsigned,
             say=_print,
             copying=copying,
         )
+    if board is not None:
+        _print(f"It is {board} to the peer at {host}:{link_port}: otalink peer --secrets {secrets}")
     _print("Flashed; the board has been reset.")
 
 

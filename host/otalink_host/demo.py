@@ -1,7 +1,8 @@
 """`otalink demo`: a real server, virtual boards and signed releases, and whether what must happen was seen to happen.
 
 Nothing in it is staged: the server is `otalink serve`'s, the boards run MicroPython, mpremote flashes them, a power cut
-is a SIGKILL, and what the table says was seen was read from the boards' consoles, the server's record and the flash.
+is a SIGKILL, and what the table says was seen was read from the boards' consoles, from their link to the host, from the
+server's record and from the flash.
 """
 
 import random
@@ -25,6 +26,8 @@ from otalink_host.build import Built, build
 from otalink_host.copying import shown_on
 from otalink_host.errors import UserError
 from otalink_host.flash import flash
+from otalink_host.peer import Client, Handler, Report
+from otalink_host.peer_thread import BackgroundPeer
 from otalink_host.release_file import ReleaseFile, read_header
 from otalink_host.repository import publish, publish_file, withdraw
 from otalink_host.server import BackgroundServer
@@ -32,7 +35,8 @@ from otalink_host.settings import Account, Settings
 from otalink_host.vboard import VirtualBoard
 
 SIGNED, PLAIN = "signed", "plain"  # the server's accounts, each with a folder of its own
-PASSWORD = "only for this demonstration"
+PASSWORD = SECRET = "only for this demonstration"
+SECOND = "board-2"
 NAME = "thermostat"
 FORGED = "says what a stranger wants"
 EXAMPLE = ("main.py", "thermostat.py", "display.py")
@@ -59,6 +63,23 @@ def run_demo(console: Console) -> bool:
 
 class _NotSeenError(Exception):
     pass
+
+
+class _Host(Handler):
+    """What the host hears over the link, a line each."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def identified(self, client: Client) -> None:
+        hello = client.hello
+        if hello is not None:
+            proven = "by its secret" if client.is_verified else "NOT PROVEN"
+            self.lines.append(f"{hello.board}, {proven}: runs {hello.application} {hello.version}, {hello.condition}")
+
+    def report(self, client: Client, report: Report) -> None:
+        percent = None if report.percent is None else f"{report.percent:g} %"
+        self.lines.append(f"{client.board} reports: {report.event} {report.version or percent or report.reason}")
 
 
 class _Watched:
@@ -103,8 +124,9 @@ class _Demo:
         self._releases: dict[str, ReleaseFile] = {}
         # What goes on behind what is shown: releases that are built ahead, by version, and the second board.
         self._ahead: dict[str, Future[Built]] = {}
-        self._second_did: Future[tuple[list[str], str, str]]
+        self._second_did: Future[list[tuple[str, ...]]]
         self._over = threading.Event()
+        self._host = _Host()
 
     def run(self) -> bool:
         started = time.monotonic()
@@ -116,9 +138,10 @@ class _Demo:
             ThreadPoolExecutor() as meanwhile,
             BackgroundServer(settings, dict.fromkeys((SIGNED, PLAIN), PASSWORD)) as server,
             VirtualBoard(self._work / "board", size=FLASH) as board,
+            BackgroundPeer(self._host, secrets={SECOND: SECRET}) as peer,
             VirtualBoard(self._work / "board-2") as second,
         ):
-            self._meanwhile, self._server = meanwhile, server
+            self._meanwhile, self._server, self._peer = meanwhile, server, peer
             self._watched = _Watched(self._console, board, "board")
             self._second = _Watched(self._console, second, "board 2")
             self._board, self._wait = board, self._watched.wait
@@ -316,53 +339,98 @@ class _Demo:
         for _, name, _, _ in forged:
             (self._served / name).unlink()
 
-    def _use_second(self) -> tuple[list[str], str, str]:
-        """What a second board does behind all that: flashed without a key, it takes two plain folders, the second of
-        which does not start. Gives what there is to say of the three."""
+    def _use_second(self) -> list[tuple[str, ...]]:
+        """What a second board does behind all that: flashed without a key and with a link to the host, it takes two
+        plain folders, when it is asked to, the second of which does not start. Gives what there is to say of the three.
+        """
         files = {name: self._files[name] for name in EXAMPLE}
+        files["main.py"] = Path(otalink_examples.__file__).with_name("main_with_link.py").read_bytes()
         flashed: list[str] = []
+        link = {"host": "127.0.0.1", "port": self._peer.port, "board": SECOND, "secret": SECRET, "retry": [0.1, 0.5]}
+        # It would not look by itself for an hour.
+        settings = self._settings(PLAIN, link=link, interval=3600, jitter=3600)
         application = self._release("1.0.0.1", "says hello", files=files)
-        flash(self._second.board.pty, application, self._settings(PLAIN), version="1.0.0.1", say=flashed.append)
+        flash(self._second.board.pty, application, settings, version="1.0.0.1", say=flashed.append)
 
-        def publish_plain(version: str, greeting: str, display: str | None = None) -> str:
+        def update(version: str, greeting: str, display: str | None = None) -> tuple[str, ...]:
             folder = self._release(version, greeting, display, files)
             published = publish(folder, self._plain, name=NAME, version=version)
-            return f"published {', '.join(sorted(published.written))}"
+            return f"published {', '.join(sorted(published.written))}", self._ask_second()
 
-        good = publish_plain("1.0.0.2", "says good morning")
+        self._hear(f"{SECOND}, .* 1.0.0.1, confirmed")
+        good = update("1.0.0.2", "says good morning")
+        self._hear("reports: confirmed 1.0.0.2")
+        return [
+            tuple(flashed),
+            good,
+            update("1.0.0.3", "says nothing", 'raise ValueError("a fault of this release")\n'),
+        ]
+
+    def _ask_second(self) -> str:
+        """Asks the second board to check; gives what came of it."""
+        answer = self._peer.ask(SECOND, "check")
+        return f"the host asks {SECOND} to check at once: {'it does' if answer.done else answer.text}"
+
+    def _hear(self, pattern: str) -> str:
+        """Waits until the host hears it; gives the line."""
         deadline = time.monotonic() + PATIENCE
-        while not re.search(r"thermostat 1\.0\.0\.2 is confirmed", self._second.board.output):
-            if self._over.wait(0.05) or time.monotonic() > deadline:
-                raise _NotSeenError(f"in {PATIENCE:g} s board 2 did not confirm 1.0.0.2")
-        return flashed, good, publish_plain("1.0.0.3", "says nothing", 'raise ValueError("a fault of this release")\n')
+        while True:
+            for line in list(self._host.lines):
+                if re.search(pattern, line):
+                    return line
+            if self._over.wait(OFTEN) or time.monotonic() > deadline:
+                raise _NotSeenError(f"in {PATIENCE:g} s the host did not hear {pattern}")
 
     def _update_plain(self) -> None:
-        self._title("6. A second board, without a key, has taken a plain folder meanwhile")
-        flashed, published, _ = self._second_did.result()
+        self._title("6. Meanwhile a second board, without a key and with a link to the host, takes a plain folder")
+        flashed, good, _ = self._second_did.result()
         for line in flashed:
             self._say(line)
         self._second.wait(r"thermostat 1\.0\.0\.1 says hello", show_all=False)
-        self._say(published)
+        hello = self._hear(f"{SECOND}, .* 1.0.0.1, confirmed")
+        self._show("a board says over the link what it is", hello, "by its secret" in hello)
+        for line in good:
+            self._say(line)
         self._second.wait(r"thermostat 1\.0\.0\.2 says good morning")
         self._second.wait(r"thermostat 1\.0\.0\.2 is confirmed")
+        lines = self._host.lines
+        heard = lines[lines.index(hello) + 1 : lines.index(self._hear("reports: confirmed 1.0.0.2")) + 1]
+        for line in heard:
+            self._say(f"the host hears: {line}")
         self._show(
             "a plain folder, which needs no tools, updates a board without a key",
             "thermostat_1.0.0.2.py, display.py: 1.0.0.2 says good morning",
             True,
         )
+        self._show(
+            "asked over the link, the board checks at once, and its reports arrive",
+            ", ".join(re.sub(r".*(reports: |\d, )", "", line) for line in heard),
+            "it does" in good[-1]
+            and [line.rpartition("reports: ")[2] for line in heard if "reports" in line and "download" not in line]
+            == ["offered 1.0.0.2", "applying 1.0.0.2", "confirmed 1.0.0.2"],
+        )
 
     def _go_back(self) -> None:
         self._title("7. Then it got thermostat 1.0.0.3, which raises an exception at its start")
-        self._say(self._second_did.result()[2])
+        for line in self._second_did.result()[2]:
+            self._say(line)
         self._second.wait(r"thermostat 1\.0\.0\.3 is committed; restarting")
         start = self._second.mark
         self._second.wait(r"thermostat 1\.0\.0\.2 says good morning")
         tries = self._second.since(start).count("ValueError: a fault of this release")
+        heard = self._hear("reverted from 1.0.0.3")
+        self._say(f"the host hears: {heard}")
+        self._say(self._ask_second())
         self._second.wait(r"the board went back from thermostat 1\.0\.0\.3: not tried again")
         self._show(
             "a release that does not start: the board goes back by itself",
             f"{tries} tries of 1.0.0.3, then: thermostat 1.0.0.2 says good morning",
             tries == 3,
+        )
+        self._show(
+            "the host hears why",
+            heard.partition("runs ")[2],
+            heard.endswith("reverted from 1.0.0.3: ValueError: a fault of this release"),
         )
 
     def _look(self) -> None:

@@ -143,7 +143,7 @@ def peer(
         plan = Plan(soak, size, interval / 1000, expect)
     with _recorder(record, as_json) as recorder:
         if connect is not None:
-            host, host_port = _host_and_port(connect, port)
+            host, host_port = host_and_port(connect, port, "--connect")
             context = _client_tls(ca) if tls or ca is not None else None
             link = peer_view.Target(host, host_port, options, context, recorder)
             if plan is not None:
@@ -245,8 +245,8 @@ def _ip(address: str) -> str:
         raise typer.BadParameter(f"{address}: it must be {error}", param_hint="--address") from None
 
 
-def _host_and_port(text: str, port: int) -> tuple[str, int]:
-    """HOST, HOST:PORT, or an IPv6 address, which has brackets where a port follows it."""
+def host_and_port(text: str, port: int, option: str) -> tuple[str, int]:
+    """What `option` holds: HOST, HOST:PORT, or an IPv6 address, which has brackets where a port follows it."""
     host, number = text, str(port)
     if text.startswith("["):
         host, _, rest = text[1:].partition("]")
@@ -254,7 +254,7 @@ def _host_and_port(text: str, port: int) -> tuple[str, int]:
     elif text.count(":") == 1:
         host, number = text.split(":")
     if not host or not number.isdecimal() or not 1 <= int(number) <= 65535:
-        raise typer.BadParameter(f"{text}: give HOST or HOST:PORT", param_hint="--connect")
+        raise typer.BadParameter(f"{text}: give HOST or HOST:PORT", param_hint=option)
     return host, int(number)
 
 
