@@ -12,6 +12,7 @@ from flashed import PASSWORD, PATIENCE
 from rich.console import Console
 
 from otalink_host import keys
+from otalink_host.board_secrets import load_board_secrets
 from otalink_host.build import build
 from otalink_host.cable import Cable, Progress
 from otalink_host.cli import main
@@ -331,3 +332,39 @@ def test_flashing_again_after_a_power_cut_completes_it(
 
 class _CutError(Exception):
     """The power is cut."""
+
+
+def test_a_board_is_linked_to_its_host_with_a_secret_of_its_own(
+    flash: Callable[..., tuple[int, str, str]], board: VirtualBoard
+) -> None:
+    status, out, err = flash("--board", "shop-1", "--link", "192.0.2.7:4000", "--set", 'link={"profile": "utf-8"}')
+    assert status == 0, err
+    assert "It is shop-1 to the peer at 192.0.2.7:4000: otalink peer --secrets boards.secrets" in out
+    link = json.loads(board.mpremote("fs", "cat", ":otalink.json"))["link"]
+    secret = link.pop("secret")
+    assert load_board_secrets(Path("boards.secrets")) == {"shop-1": secret}
+    assert secret not in out + err
+    assert link == {"host": "192.0.2.7", "port": 4000, "board": "shop-1", "profile": "utf-8", "heartbeat": 30}
+    # Flashed again it keeps its secret.
+    assert flash("--board", "shop-1")[0] == 0
+    link = json.loads(board.mpremote("fs", "cat", ":otalink.json"))["link"]
+    assert (link["host"], link["port"], link["secret"]) == ("127.0.0.1", 3377, secret)
+
+
+@pytest.mark.parametrize(
+    ("options", "status", "line"),
+    [
+        (("--link", "192.0.2.7"), 2, "name the board too, with --board"),
+        (("--board", "shop-1", "--link", "192.0.2.7:port"), 2, "give HOST or HOST:PORT"),
+        (("--board", "a\nb"), 1, "a board's name must be 1 to 64 printable characters"),
+        (("--board", "shop-1", "--set", "link=7"), 2, "link must be an object"),
+    ],
+)
+def test_what_is_wrong_with_a_link_is_said_before_the_board_is_touched(
+    flash: Callable[..., tuple[int, str, str]], board: VirtualBoard, options: tuple[str, ...], status: int, line: str
+) -> None:
+    resets = board.hard_resets
+    found, _, err = flash(*options)
+    assert found == status
+    assert line in " ".join(err.replace("│", " ").split())
+    assert board.hard_resets == resets

@@ -15,17 +15,20 @@ import pytest
 
 TUTORIAL = Path(__file__).parents[2] / "docs" / "tutorial.md"
 DEFAULT_PORT = "2121"
+LINK_PORT = "3377"
 PATIENCE = 30.0
 
 
 @dataclass(frozen=True)
 class Step:
-    """A command (None: what a terminal goes on to print) and the output that the tutorial gives it."""
+    """A command (None: what a terminal goes on to print) and the output that the tutorial gives it; or a line that is
+    `typed` into an open terminal."""
 
     terminal: str
     command: str | None
     output: str
     line: int
+    typed: str = ""
 
 
 def steps(text: str) -> Iterator[Step]:
@@ -35,7 +38,10 @@ def steps(text: str) -> Iterator[Step]:
         line = text.count("\n", 0, block.start()) + 2
         # A here document belongs to its command.
         parts = re.split(r"^\$ (.*<<'END'\n(?:.*\n)*?END|.*)\n", body, flags=re.MULTILINE)
-        if parts[0]:
+        if parts[0].startswith("> "):
+            typed, _, output = parts[0][2:].partition("\n")
+            yield Step(terminal, None, output, line, typed)
+        elif parts[0]:
             yield Step(terminal, None, parts[0], line)
         for command, output in zip(parts[1::2], parts[2::2], strict=True):
             yield Step(terminal, command, output, line)
@@ -57,10 +63,15 @@ class Terminal:
             self._process = subprocess.Popen(
                 ["bash", "-c", f"exec {command}"],
                 cwd=folder,
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=subprocess.STDOUT,
             )
+
+    def type(self, line: str) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.write(f"{line}\n".encode())
+        self._process.stdin.flush()
 
     def expect(self, step: Step) -> None:
         pattern = pattern_of(step.output)
@@ -77,6 +88,8 @@ class Terminal:
     def end(self) -> None:
         self._process.send_signal(signal.SIGINT)
         self._process.wait(PATIENCE)
+        assert self._process.stdin is not None
+        self._process.stdin.close()
 
 
 def free_port() -> int:
@@ -98,11 +111,18 @@ def test_the_tutorials_commands_print_what_it_says(
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     folder = tmp_path / "tutorial"
     folder.mkdir()
-    port = str(free_port())
+    port, link = str(free_port()), str(free_port())
     count = 0
-    for step in steps(TUTORIAL.read_text(encoding="utf-8").replace(DEFAULT_PORT, port)):
+    text = TUTORIAL.read_text(encoding="utf-8").replace(DEFAULT_PORT, port)
+    # The tutorial's ports may be in use on the machine that runs the tests.
+    text = text.replace(LINK_PORT, link)
+    text = re.sub(r"^(\$ otalink peer .*)$", rf"\1 --port {link}", text, flags=re.MULTILINE)
+    text = re.sub(r"^(\$ otalink flash .* --board shop-1)$", rf"\1 --link 127.0.0.1:{link}", text, flags=re.MULTILINE)
+    for step in steps(text):
         count += 1
         if step.terminal:
+            if step.typed:
+                terminals[step.terminal].type(step.typed)
             if step.command is not None:
                 terminals[step.terminal] = Terminal(step.command, folder, tmp_path / f"{step.terminal}.log")
             terminals[step.terminal].expect(step)
@@ -121,7 +141,6 @@ def test_the_tutorials_commands_print_what_it_says(
         printed = completed.stdout.replace("\r", "")
         assert pattern_of(step.output).fullmatch(printed), f"tutorial.md line {step.line}: {printed!r}"
         if step.command == "otalink init":
-            # The tutorial's port may be in use on the machine that runs the tests.
             settings = folder / "otalink.toml"
             settings.write_text(settings.read_text().replace(DEFAULT_PORT, port))
         assert (completed.returncode == 0) == (not printed.startswith("otalink: ")), printed
