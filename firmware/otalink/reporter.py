@@ -1,6 +1,6 @@
 """What a board says of itself over a link, and what it does when its host asks. docs/link.md is its specification.
 
-    link = otalink.Link.configured()                # /otalink.json's "link"
+    link = otalink.Link.from_config()               # /otalink.json's "link"
     updater = otalink.Updater()
     otalink.Reporter(link, updater)                 # joins the two, which know nothing of each other
 
@@ -14,6 +14,7 @@ from binascii import hexlify
 from micropython import const
 
 from otalink import __version__
+from otalink.errors import OtaError
 from otalink.message import format_message
 from otalink.phase import call
 
@@ -116,7 +117,10 @@ class Reporter:
         self._send(self._last, event in _KEPT)
 
     def _send(self, text, keep=False):
-        self._link.send_own(text, keep)
+        try:
+            self._link.send_own(text, keep)
+        except (OtaError, ValueError) as error:  # the flash, or the file for what is kept, is full
+            print(f"the host does not hear of it: {error}")
 
     # How things are
 

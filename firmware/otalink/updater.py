@@ -57,8 +57,7 @@ class Updater:
     and the server has been reached since, or it goes back. Nothing else is downloaded meanwhile.
 
     `event` may be set to a callable that takes what happens as data, event(kind, detail): "offered", "applying" and
-    "confirmed" with a version (four ints), "download" with a percentage, "failed" with a line that says why. It must
-    not raise.
+    "confirmed" with a version (four ints), "download" with a percentage, "failed" with a line that says why.
 
     One step at a time: a second one that is begun while the updater is `busy` is a ValueError (for `update` and `run`,
     a message).
@@ -233,7 +232,7 @@ class Updater:
     def _told(self, progress):
         # `progress`, and the event beside it.
         def report(done, total):
-            self.event("download", self.percent)
+            self._tell("download", self.percent)
             if progress is not None:
                 progress(done, total)
 
@@ -241,7 +240,10 @@ class Updater:
 
     def _tell(self, kind, detail):
         if self.event is not None:
-            self.event(kind, detail)
+            try:
+                self.event(kind, detail)
+            except Exception as error:  # what others make of it must not end the update
+                self._say(f"event {kind}: {error}")
 
     def _say(self, *lines):
         for line in lines:

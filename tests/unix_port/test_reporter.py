@@ -267,6 +267,28 @@ def test_a_check_that_fails_is_reported_although_the_connection_breaks(run):
     assert "127.0.0.1:1" in report["reason"]
 
 
+def test_a_report_that_cannot_be_kept_ends_nothing(run):
+    with Host(deliver) as host:
+        lines = run(
+            host,
+            """
+            def refuse(text, keep=False):
+                raise InstallError("outbox cannot be written (error 28): the flash is full")
+            link.send_own = refuse
+            print(await updater.update(), updater.messages)
+            """.replace("            ", ""),
+        )
+    assert "the host does not hear of it: outbox cannot be written (error 28): the flash is full" in lines
+    assert "False ['FTP server 127.0.0.1:1: connection refused" in lines[-1]
+
+
+def test_an_event_that_fails_ends_nothing(run):
+    with Host(deliver) as host:
+        lines = run(host, "updater.event = lambda kind, detail: 1 / 0\nprint(await updater.update(), updater.messages)")
+    assert lines[-1].startswith("False ['FTP server 127.0.0.1:1: connection refused")
+    assert "event failed: divide by zero" in lines[-1]
+
+
 def test_an_update_under_way_is_not_begun_twice(run):
     with Host(conversation(ask("check", 1)), deliver) as host:
         run(host, "updater.busy = True\n" + WAIT)
