@@ -2,8 +2,10 @@
 
 import os
 import threading
+import time
 
 import pytest
+from scripted_server import ScriptedServer
 from test_updater import FLAT, ONE, TWO, make_big, on_flash
 from updater_support import Server, digest, publish, sums, wait_for, write
 
@@ -53,6 +55,37 @@ def test_a_server_without_rest_is_read_from_the_start(board, folder):
     files = make_big(folder, 2, 60000)
     with Server(folder, ("REST", "MLSD"), cuts=[20000, 40000]) as server:
         board.install(server)
+    assert board.files() == on_flash(files)
+
+
+OLD_SERVER = {"MLSD": "500 what?", "SIZE": "502 what?"}
+
+
+def enter(session, argument):
+    # No file can be entered.
+    session.say("550 no folder" if "." in argument else "250 there")
+
+
+@pytest.mark.parametrize("more", [{}, {"MDTM": "500 what?"}], ids=["MDTM", "no MDTM"])
+def test_a_server_without_size_that_ignores_rest_is_read_from_the_start(board, more):
+    big = bytes(range(256)) * 400
+
+    def cut(session, argument):
+        with session.begin() as data:
+            data.sendall(session.content(argument)[:30000])
+            time.sleep(0.2)  # it arrives before the end
+            session.close()
+
+    def whole(session, argument):
+        with session.begin() as data:
+            data.sendall(session.content(argument))
+        session.say("226 done")
+
+    files = {"app_1.0.0.2.py": big, "b.py": b"B = 1\n"}
+    with ScriptedServer(files, RETR=[cut, whole], REST="350 go on", CWD=enter, **OLD_SERVER, **more) as server:
+        lines = board.run(server)
+    assert lines[-1] == "True", lines
+    assert any("going on at byte 30000" in line for line in lines)
     assert board.files() == on_flash(files)
 
 
