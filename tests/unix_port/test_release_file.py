@@ -333,6 +333,28 @@ def test_an_older_release_is_left_alone_under_newer_and_taken_under_differs(boar
     assert board.files() == content(4)
 
 
+def test_a_release_without_the_main_py_that_it_would_remove_is_refused(board, publish, signer, known):
+    publish(2, content(2, main_py=b"import app\n"), signer)
+    with Server(publish.folder) as server:
+        install(board, server, keys=known)
+        path = publish(3, content(3), signer)
+        for _ in range(2):
+            server.commands.clear()
+            lines = board.run(server, keys=known)
+            assert lines[-2:] == [
+                "the release has no main.py, and would remove the one that starts the application: "
+                "publish main.py with it",
+                "False",
+            ]
+            # The header, and no more.
+            assert server.fetched() == [path.name]
+            assert board.files() == content(2, main_py=b"import app\n")
+            assert board.state() == ["installed"]
+        publish(3, content(3, main_py=b"import app\n"), signer)
+        install(board, server, keys=known)
+    assert board.files() == content(3, main_py=b"import app\n")
+
+
 # Where a download goes on
 
 

@@ -6,7 +6,7 @@ import time
 
 import pytest
 from scripted_server import ScriptedServer
-from test_updater import FLAT, ONE, TWO, make_big, on_flash
+from test_updater import FLAT, FLAT_TWO, ONE, TWO, make_big, on_flash
 from updater_support import Server, digest, publish, sums, wait_for, write
 
 OLD = {"app.py": b"old", "display.py": b"old", "lib/font.bin": b"old"}
@@ -404,6 +404,49 @@ def test_a_folder_in_a_files_place_is_refused(refused, board, folder):
     board.put({"lib": b"a file"})
     with Server(folder) as server:
         assert refused(server) == "lib is a file on the board and a folder of the release: remove one"
+
+
+@pytest.mark.parametrize("with_sums", [True, False])
+def test_a_release_without_the_main_py_that_it_would_remove_is_refused_before_anything_is_fetched(
+    refused, board, folder, with_sums
+):
+    publish(folder, FLAT | {"main.py": b"import app\n"}, with_sums=with_sums)
+    with Server(folder) as server:
+        board.install(server)
+        publish(folder, FLAT_TWO, with_sums=with_sums)
+        before = written(board.root)
+        for _ in range(2):
+            server.commands.clear()
+            assert refused(server) == (
+                "the release has no main.py, and would remove the one that starts the application: "
+                "publish main.py with it"
+            )
+            assert server.fetched() == (["SHA256SUMS"] if with_sums else [])
+        assert written(board.root) == before
+        publish(folder, FLAT_TWO | {"main.py": b"import app\n"}, with_sums=with_sums)
+        board.install(server)
+    assert board.files() == on_flash(FLAT_TWO) | {"main.py": b"import app\n"}
+
+
+def written(folder):
+    # What says whether anything was written: an empty folder, or a name for a moment, counts too.
+    found = {}
+    for path in [folder, *folder.rglob("*")]:
+        status = path.stat()
+        found[str(path)] = status.st_ino, status.st_size, status.st_mtime_ns
+    return found
+
+
+def test_a_main_py_that_no_release_brought_or_that_is_gone_already_is_no_reason_to_refuse(board, folder):
+    board.put({"main.py": b"by hand"})
+    with Server(folder) as server:
+        board.install(server)
+        publish(folder, TWO | {"main.py": b"import app\n"})
+        board.install(server)
+        (board.root / "main.py").unlink()
+        publish(folder, {"app_1.0.0.3.py": b"VERSION = 3\n"})
+        board.install(server)
+    assert board.files() == {"app.py": b"VERSION = 3\n"}
 
 
 def test_a_release_that_is_a_folder_is_refused(refused, folder):
