@@ -41,7 +41,7 @@ async def log_in(session):
         session._arm(session._timeout_ms)
         break
     else:
-        raise session._failure("broken", failure)
+        raise session._failure("connect", failure)
     code, text = await session._reply()
     while code == 120:  # it will be ready in a while; the deadline holds
         code, text = await session._reply()

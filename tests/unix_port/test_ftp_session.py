@@ -341,6 +341,14 @@ def test_no_server_is_said_with_the_reason(run_client):
         assert lines[0].endswith("connection refused: is the server running, and is this its port?")
 
 
+def test_a_host_that_no_network_leads_to_is_said_with_what_to_do(run_client):
+    with ScriptedServer() as server:
+        # No TCP connection can be made to a broadcast address.
+        lines = run_client(server, "await attempt(client.connect())", host="255.255.255.255")
+        assert lines[0].startswith(f"TransferError FTP server 255.255.255.255:{server.port}: cannot be reached (error ")
+        assert lines[0].endswith("): is the network up, and is this its address?")
+
+
 def test_a_host_without_an_address_is_said_with_the_reason(run_client):
     with ScriptedServer() as server:
         lines = run_client(server, "await attempt(client.connect())", host="no-such-host.invalid")

@@ -1,6 +1,7 @@
 """What goes wrong with an update: servers, networks, folders, settings. One clear line, and the old release stays."""
 
 import os
+import re
 import threading
 import time
 
@@ -163,6 +164,18 @@ def test_an_unreachable_server_is_one_line(board, folder):
         "False",
     ]
     assert board.files() == OLD
+
+
+def test_a_network_that_does_not_lead_there_is_one_line_that_says_so(refused, folder):
+    # No TCP connection can be made to a broadcast address.
+    host = "255.255.255.255"
+    with Server(folder) as server:
+        line = refused(server, host=host)
+        assert re.fullmatch(
+            rf"FTP server {host}:{server.port}: cannot be reached \(error \d+\): "
+            r"is the network up, and is this its address\?",
+            line,
+        )
 
 
 def test_a_wrong_password_is_one_line_without_the_password(refused, folder):
