@@ -5,7 +5,7 @@ import errno
 
 from micropython import const
 
-from otalink.errors import FtpError, OtaError, ProtocolError, ResumeError, TransferError
+from otalink.errors import FtpError, OtaError, ProtocolError, ReleaseError, ResumeError, TransferError
 
 # The server's word on a broken data connection is worth a short wait, no more.
 _LAST_WORD_MS = const(2000)
@@ -77,6 +77,16 @@ def quote(session, text):
         if found[i] < 32:
             found[i] = 32
     return found.decode()
+
+
+def unreadable(filename, rows):
+    """The error of a file that is in the listing `rows`, those of NLST, and that the server does not know."""
+    raw = filename.encode()
+    for row in rows:
+        if row[-len(raw) :] == raw:
+            return ReleaseError(f"{filename} is in the listing and cannot be read: check its permissions")
+    # text_of has changed it.
+    return ReleaseError(f"{filename} in the listing has a name that is not UTF-8: rename it")
 
 
 def unasked(session, reply):

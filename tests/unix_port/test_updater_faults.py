@@ -462,6 +462,39 @@ def test_a_main_py_that_no_release_brought_or_that_is_gone_already_is_no_reason_
     assert board.files() == {"app.py": b"VERSION = 3\n"}
 
 
+def names(*raw):
+    """What NLST answers: the files, and names that are none."""
+
+    def answer(session, argument):
+        with session.begin() as data:
+            data.sendall(session.listing("NLST") + b"".join(name + b"\r\n" for name in raw))
+        session.say("226 done")
+
+    return answer
+
+
+@pytest.mark.parametrize("name", [b"a\rb.txt", b"a\0b.txt", b"app_2.0\r.py"])
+def test_a_name_that_no_command_can_carry_is_passed_over(board, name):
+    files = {"app_1.0.0.2.py": b"VERSION = 2\n", "b.py": b"B = 1\n"}
+    with ScriptedServer(files, MLSD="500 what?", NLST=names(name), CWD=enter) as server:
+        lines = board.run(server)
+    assert lines[-1] == "True", lines
+    assert board.files() == on_flash(files)
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        (b"caf\xe9.txt", "caf?.txt in the listing has a name that is not UTF-8: rename it"),
+        (b"b?.txt", "b?.txt is in the listing and cannot be read: check its permissions"),
+        ("é.txt".encode(), "é.txt is in the listing and cannot be read: check its permissions"),
+    ],
+)
+def test_a_name_in_the_listing_that_the_server_does_not_know_is_refused_with_the_reason(refused, name, reason):
+    with ScriptedServer({"app_1.0.0.2.py": b""}, MLSD="500 what?", NLST=names(name), CWD=enter) as server:
+        assert refused(server) == reason
+
+
 def test_a_release_that_is_a_folder_is_refused(refused, folder):
     publish(folder, {})
     publish(folder, {"app_1.0.0.1.py/x": b"", "y": b""}, with_sums=False)
