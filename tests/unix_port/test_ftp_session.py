@@ -434,6 +434,22 @@ for arguments in (({bad!r},), ("h", 21, {bad!r}), ("h", 21, "u", {bad!r})):
         assert server.lines() == LOGIN
 
 
+@pytest.mark.parametrize("bad", ["a\rb", "a\nb", "a\0b", "a\r\nDELE b"])
+def test_a_folder_that_was_set_smuggles_no_command_into_the_login(run_client, bad):
+    with ScriptedServer() as server:
+        body = f"""
+        client.folder = {bad!r}
+        await attempt(client.noop())
+        print(sockets())
+        client.folder = "a"
+        await attempt(client.noop())
+        """
+        lines = run_client(server, body)
+        assert lines[0] == "ValueError a path, name or password cannot hold CR, LF or NUL"
+        assert lines[1:] == ["0", "gave None"]
+        assert server.lines() == [*LOGIN, *LOGIN, "CWD a", "NOOP"]
+
+
 def test_a_folder_within_a_folder_is_found_again_in_the_next_session(run_client):
     with ScriptedServer() as server:
         body = """
