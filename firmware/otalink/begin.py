@@ -20,18 +20,21 @@ def begin_release(job):
 def begin(root, paths):
     """Begins to stage the files `paths`, which yields them sorted: what an earlier try left beside others goes.
 
-    It takes constant memory if `paths` does. Raises
-    ReleaseError when a file would take a folder's place or a folder a file's, InstallError while another update is on
-    or when the flash fails.
+    It takes constant memory if `paths` does. Raises ReleaseError when a file would take a folder's place or a folder a
+    file's, or when the main.py that a release brought would go; InstallError while another update is on or when the
+    flash fails.
     """
     check_idle(root)
     _retrieve(root)
     folders = []
+    starts = False
     for step, found in steps(recorded(root, INCOMING), ((path,) for path in paths)):
         path = found[0]
         if step == REMOVE:
             remove_staged(root, path)
             continue
+        if path == "main.py":
+            starts = True
         if kind_of(root, path) == "folder":
             folders.append(path)
         for folder in parents(path):
@@ -41,6 +44,13 @@ def begin(root, paths):
         # Only what an earlier try left may have been in it.
         if kind_of(root, path) == "folder":
             raise ReleaseError(f"{path} is a folder on the board and a file of the release: remove one of them")
+    if not starts and kind_of(root, "main.py") == "file":
+        for file in recorded(root, INSTALLED):
+            if file[0] == "main.py":
+                raise ReleaseError(
+                    "the release has no main.py, and would remove the one that starts the application: "
+                    "publish main.py with it"
+                )
 
 
 def discard(job):

@@ -9,8 +9,9 @@ from micropython import const
 
 from otalink.errors import FolderChangedError, FtpError, ReleaseError
 from otalink.ftp_text import text_of
+from otalink.phase import run
 
-# Some 400 files: more than that, no board can hold in its head.
+# A bound for what has no end. How many files a board can hold, its memory decides: far fewer (docs/release-format.md).
 _SUMS_MAX = const(32768)
 _SUMS = "SHA256SUMS"
 
@@ -47,8 +48,10 @@ async def fingerprint(client, job, listing, versioned, take=None, tell=None, siz
 
     def see(row):
         nonlocal has_sums
-        filename = text_of(row if command == "NLST" else row.partition(b" ")[2])
+        filename = text_of(row if command == "NLST" else row[row.find(b" ") + 1 :])
         filename = filename[filename.rfind("/") + 1 :]
+        if "\r" in filename or "\0" in filename:
+            return  # as parse_nlst_line has it
         if filename == _SUMS:
             has_sums = True
             return
@@ -58,7 +61,8 @@ async def fingerprint(client, job, listing, versioned, take=None, tell=None, siz
                 return
         # Hidden files are uploads under way.
         if filename[:1] not in ("", ".") and not filename.endswith(".ota") and b"type=dir;" not in row.lower():
-            by_row.update(row + b"\n")
+            by_row.update(row)
+            by_row.update(b"\n")
             if command == "NLST":
                 filenames.append(filename)
 
@@ -89,17 +93,7 @@ async def fingerprint(client, job, listing, versioned, take=None, tell=None, siz
 
         await client.retrieve(_SUMS, job.buffer, sink, 0, size)
         return by_name.digest(), True
-    for filename in filenames:
-        size = modify = None
-        try:
-            size = await client.size(filename)
-            modify = await client.mdtm(filename)
-        except FtpError as error:
-            if error.code != 550:
-                raise
-            size = ""
-        by_row.update(f"{size}/{modify}\n")
-        if tell is not None:
-            tell((filename, size))
+    if filenames:
+        await run("told.ask", client, filenames, by_row, tell)
     by_row.update(by_name.digest())
     return by_row.digest(), False

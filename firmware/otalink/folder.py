@@ -3,6 +3,7 @@
 from otalink.errors import FtpError, ProtocolError, ReleaseError
 from otalink.fingerprint import fingerprint
 from otalink.ftp_reply import LineSplitter
+from otalink.phase import call
 
 _SUMS = "SHA256SUMS"
 
@@ -38,12 +39,12 @@ async def read(job):
         )
         sums.append(splitter.end() or b"")
         for number, (filename, size) in enumerate(files):
-            is_folder = type(size) is not int and await _is_folder(client, filename, size)
+            is_folder = type(size) is not int and await _is_folder(client, filename, size, job.listing[1])
             files[number] = filename, size, is_folder
         job.sums, job.told = sums if has_sums else None, files
 
 
-async def _is_folder(client, filename, size):
+async def _is_folder(client, filename, size, rows):
     # NLST gives folders' names too. A folder has no size, and can be entered.
     try:
         await client._run(client._command, "CWD " + filename)
@@ -51,7 +52,7 @@ async def _is_folder(client, filename, size):
         if error.code != 550:
             raise
         if size == "":
-            raise ReleaseError(f"{filename} is in the listing and cannot be read: check its permissions")
+            raise call("ftp_errors.unreadable", filename, rows)
         return False
     # Back by a new session: the folder may be relative to where a login begins.
     client.close()

@@ -5,7 +5,7 @@ import errno
 
 from micropython import const
 
-from otalink.errors import FtpError, OtaError, ProtocolError, ResumeError, TransferError
+from otalink.errors import FtpError, OtaError, ProtocolError, ReleaseError, ResumeError, TransferError
 
 # The server's word on a broken data connection is worth a short wait, no more.
 _LAST_WORD_MS = const(2000)
@@ -16,12 +16,17 @@ _REASONS = {
     errno.EHOSTUNREACH: "no route to it: is the network up, and is this its address?",
     errno.ETIMEDOUT: "no answer: is the network up, and is this its address?",
 }
-
+# Any other: once there was a connection, and before.
+_OTHERS = (
+    "the connection broke (error {})",
+    "cannot be reached (error {}): is the network up, and is this its address?",
+)
 
 # A TransferError each. An OSError that comes last is explained in words.
 _FAILURES = {
     "broken": "{}",
     "closed": "the session was closed",
+    "connect": "{}",
     "ended": "it closed the session without an answer: try again later",
     "no data": "no data connection to its port {}: {}",
     "not all": "{} has {} bytes there although {} were sent",
@@ -46,7 +51,7 @@ def failure(session, key, arguments):
     words = list(arguments)
     if words and isinstance(words[-1], OSError):
         number = words[-1].errno
-        words[-1] = _REASONS.get(number) or f"the connection broke (error {number})"
+        words[-1] = _REASONS.get(number) or _OTHERS[key in ("connect", "no data")].format(number)
         # The Unix port puts text where others put a number.
         number = number if isinstance(number, int) else None
     text = _FAILURES[key].format(*words)
@@ -72,6 +77,16 @@ def quote(session, text):
         if found[i] < 32:
             found[i] = 32
     return found.decode()
+
+
+def unreadable(filename, rows):
+    """The error of a file that is in the listing `rows`, those of NLST, and that the server does not know."""
+    raw = filename.encode()
+    for row in rows:
+        if row[-len(raw) :] == raw:
+            return ReleaseError(f"{filename} is in the listing and cannot be read: check its permissions")
+    # text_of has changed it.
+    return ReleaseError(f"{filename} in the listing has a name that is not UTF-8: rename it")
 
 
 def unasked(session, reply):

@@ -1,6 +1,7 @@
 """How an FTP session begins: the name looked up, the connection, the login. Loaded for it alone; see phase.py."""
 
 from otalink.connect import connect_socket
+from otalink.ftp_reply import check_argument
 from otalink.ftp_session import FtpSession
 from otalink.resolve import resolve
 
@@ -41,7 +42,7 @@ async def log_in(session):
         session._arm(session._timeout_ms)
         break
     else:
-        raise session._failure("broken", failure)
+        raise session._failure("connect", failure)
     code, text = await session._reply()
     while code == 120:  # it will be ready in a while; the deadline holds
         code, text = await session._reply()
@@ -56,5 +57,6 @@ async def log_in(session):
     await session._command("OPTS UTF8 ON", (2, 3, 4, 5))
     await session._command("TYPE I")
     if session.folder is not None:
+        check_argument(session.folder)
         await session._command("CWD " + session.folder)
     session._addresses = [session._address]

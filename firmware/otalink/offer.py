@@ -45,6 +45,7 @@ def decide(job):
         line = f"the server offers {label}, older than {here} here"
         if config.keys:
             # Whoever puts it there may want a fault back that was mended since.
+            job.say(*messages)
             raise ReleaseError(line)
         messages.append(line)
     elif label == job.failed:

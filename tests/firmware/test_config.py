@@ -37,7 +37,7 @@ def test_a_key_that_is_not_known_is_noted_and_no_failure():
 
 
 def test_what_belongs_to_the_link_is_known():
-    assert config(link={"host": "h"}, board="press 3").unknown == []
+    assert config(link={"host": "h", "board": "press 3"}).unknown == []
 
 
 def test_what_is_wrong_is_named_with_what_it_may_be():

@@ -341,6 +341,14 @@ def test_no_server_is_said_with_the_reason(run_client):
         assert lines[0].endswith("connection refused: is the server running, and is this its port?")
 
 
+def test_a_host_that_no_network_leads_to_is_said_with_what_to_do(run_client):
+    with ScriptedServer() as server:
+        # No TCP connection can be made to a broadcast address.
+        lines = run_client(server, "await attempt(client.connect())", host="255.255.255.255")
+        assert lines[0].startswith(f"TransferError FTP server 255.255.255.255:{server.port}: cannot be reached (error ")
+        assert lines[0].endswith("): is the network up, and is this its address?")
+
+
 def test_a_host_without_an_address_is_said_with_the_reason(run_client):
     with ScriptedServer() as server:
         lines = run_client(server, "await attempt(client.connect())", host="no-such-host.invalid")
@@ -424,6 +432,22 @@ for arguments in (({bad!r},), ("h", 21, {bad!r}), ("h", 21, "u", {bad!r})):
         assert all(line.startswith("ValueError") for line in lines[1:])
         assert repr(bad) not in lines[-1]  # it is the password
         assert server.lines() == LOGIN
+
+
+@pytest.mark.parametrize("bad", ["a\rb", "a\nb", "a\0b", "a\r\nDELE b"])
+def test_a_folder_that_was_set_smuggles_no_command_into_the_login(run_client, bad):
+    with ScriptedServer() as server:
+        body = f"""
+        client.folder = {bad!r}
+        await attempt(client.noop())
+        print(sockets())
+        client.folder = "a"
+        await attempt(client.noop())
+        """
+        lines = run_client(server, body)
+        assert lines[0] == "ValueError a path, name or password cannot hold CR, LF or NUL"
+        assert lines[1:] == ["0", "gave None"]
+        assert server.lines() == [*LOGIN, *LOGIN, "CWD a", "NOOP"]
 
 
 def test_a_folder_within_a_folder_is_found_again_in_the_next_session(run_client):

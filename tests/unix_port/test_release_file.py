@@ -333,6 +333,42 @@ def test_an_older_release_is_left_alone_under_newer_and_taken_under_differs(boar
     assert board.files() == content(4)
 
 
+def test_what_was_passed_over_is_said_beside_an_older_release_too(board, publish, signer, known):
+    publish(5, content(5), signer)
+    with Server(publish.folder) as server:
+        install(board, server, keys=known)
+        publish(4, content(4), signer)
+        (publish.folder / "app_1.0.0.6.py").write_bytes(b"VERSION = 6\n")
+        (publish.folder / "app_settings.json").write_bytes(b"{}")
+        lines = board.run(server, keys=known)
+    assert len(lines) == 4
+    assert lines[0].startswith("passed over app_settings.json: ")
+    assert lines[1].startswith("passed over: app_1.0.0.6.py is a plain folder's, which nobody signed")
+    assert lines[2:] == ["the server offers app 1.0.0.4, older than 1.0.0.5 here", "False"]
+
+
+def test_a_release_without_the_main_py_that_it_would_remove_is_refused(board, publish, signer, known):
+    publish(2, content(2, main_py=b"import app\n"), signer)
+    with Server(publish.folder) as server:
+        install(board, server, keys=known)
+        path = publish(3, content(3), signer)
+        for _ in range(2):
+            server.commands.clear()
+            lines = board.run(server, keys=known)
+            assert lines[-2:] == [
+                "the release has no main.py, and would remove the one that starts the application: "
+                "publish main.py with it",
+                "False",
+            ]
+            # The header, and no more.
+            assert server.fetched() == [path.name]
+            assert board.files() == content(2, main_py=b"import app\n")
+            assert board.state() == ["installed"]
+        publish(3, content(3, main_py=b"import app\n"), signer)
+        install(board, server, keys=known)
+    assert board.files() == content(3, main_py=b"import app\n")
+
+
 # Where a download goes on
 
 

@@ -1,10 +1,13 @@
 """What goes wrong with an update: servers, networks, folders, settings. One clear line, and the old release stays."""
 
 import os
+import re
 import threading
+import time
 
 import pytest
-from test_updater import FLAT, ONE, TWO, make_big, on_flash
+from scripted_server import ScriptedServer
+from test_updater import FLAT, FLAT_TWO, ONE, TWO, make_big, on_flash
 from updater_support import Server, digest, publish, sums, wait_for, write
 
 OLD = {"app.py": b"old", "display.py": b"old", "lib/font.bin": b"old"}
@@ -53,6 +56,37 @@ def test_a_server_without_rest_is_read_from_the_start(board, folder):
     files = make_big(folder, 2, 60000)
     with Server(folder, ("REST", "MLSD"), cuts=[20000, 40000]) as server:
         board.install(server)
+    assert board.files() == on_flash(files)
+
+
+OLD_SERVER = {"MLSD": "500 what?", "SIZE": "502 what?"}
+
+
+def enter(session, argument):
+    # No file can be entered.
+    session.say("550 no folder" if "." in argument else "250 there")
+
+
+@pytest.mark.parametrize("more", [{}, {"MDTM": "500 what?"}], ids=["MDTM", "no MDTM"])
+def test_a_server_without_size_that_ignores_rest_is_read_from_the_start(board, more):
+    big = bytes(range(256)) * 400
+
+    def cut(session, argument):
+        with session.begin() as data:
+            data.sendall(session.content(argument)[:30000])
+            time.sleep(0.2)  # it arrives before the end
+            session.close()
+
+    def whole(session, argument):
+        with session.begin() as data:
+            data.sendall(session.content(argument))
+        session.say("226 done")
+
+    files = {"app_1.0.0.2.py": big, "b.py": b"B = 1\n"}
+    with ScriptedServer(files, RETR=[cut, whole], REST="350 go on", CWD=enter, **OLD_SERVER, **more) as server:
+        lines = board.run(server)
+    assert lines[-1] == "True", lines
+    assert any("going on at byte 30000" in line for line in lines)
     assert board.files() == on_flash(files)
 
 
@@ -130,6 +164,18 @@ def test_an_unreachable_server_is_one_line(board, folder):
         "False",
     ]
     assert board.files() == OLD
+
+
+def test_a_network_that_does_not_lead_there_is_one_line_that_says_so(refused, folder):
+    # No TCP connection can be made to a broadcast address.
+    host = "255.255.255.255"
+    with Server(folder) as server:
+        line = refused(server, host=host)
+        assert re.fullmatch(
+            rf"FTP server {host}:{server.port}: cannot be reached \(error \d+\): "
+            r"is the network up, and is this its address\?",
+            line,
+        )
 
 
 def test_a_wrong_password_is_one_line_without_the_password(refused, folder):
@@ -371,6 +417,82 @@ def test_a_folder_in_a_files_place_is_refused(refused, board, folder):
     board.put({"lib": b"a file"})
     with Server(folder) as server:
         assert refused(server) == "lib is a file on the board and a folder of the release: remove one"
+
+
+@pytest.mark.parametrize("with_sums", [True, False])
+def test_a_release_without_the_main_py_that_it_would_remove_is_refused_before_anything_is_fetched(
+    refused, board, folder, with_sums
+):
+    publish(folder, FLAT | {"main.py": b"import app\n"}, with_sums=with_sums)
+    with Server(folder) as server:
+        board.install(server)
+        publish(folder, FLAT_TWO, with_sums=with_sums)
+        before = written(board.root)
+        for _ in range(2):
+            server.commands.clear()
+            assert refused(server) == (
+                "the release has no main.py, and would remove the one that starts the application: "
+                "publish main.py with it"
+            )
+            assert server.fetched() == (["SHA256SUMS"] if with_sums else [])
+        assert written(board.root) == before
+        publish(folder, FLAT_TWO | {"main.py": b"import app\n"}, with_sums=with_sums)
+        board.install(server)
+    assert board.files() == on_flash(FLAT_TWO) | {"main.py": b"import app\n"}
+
+
+def written(folder):
+    # What says whether anything was written: an empty folder, or a name for a moment, counts too.
+    found = {}
+    for path in [folder, *folder.rglob("*")]:
+        status = path.stat()
+        found[str(path)] = status.st_ino, status.st_size, status.st_mtime_ns
+    return found
+
+
+def test_a_main_py_that_no_release_brought_or_that_is_gone_already_is_no_reason_to_refuse(board, folder):
+    board.put({"main.py": b"by hand"})
+    with Server(folder) as server:
+        board.install(server)
+        publish(folder, TWO | {"main.py": b"import app\n"})
+        board.install(server)
+        (board.root / "main.py").unlink()
+        publish(folder, {"app_1.0.0.3.py": b"VERSION = 3\n"})
+        board.install(server)
+    assert board.files() == {"app.py": b"VERSION = 3\n"}
+
+
+def names(*raw):
+    """What NLST answers: the files, and names that are none."""
+
+    def answer(session, argument):
+        with session.begin() as data:
+            data.sendall(session.listing("NLST") + b"".join(name + b"\r\n" for name in raw))
+        session.say("226 done")
+
+    return answer
+
+
+@pytest.mark.parametrize("name", [b"a\rb.txt", b"a\0b.txt", b"app_2.0\r.py"])
+def test_a_name_that_no_command_can_carry_is_passed_over(board, name):
+    files = {"app_1.0.0.2.py": b"VERSION = 2\n", "b.py": b"B = 1\n"}
+    with ScriptedServer(files, MLSD="500 what?", NLST=names(name), CWD=enter) as server:
+        lines = board.run(server)
+    assert lines[-1] == "True", lines
+    assert board.files() == on_flash(files)
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        (b"caf\xe9.txt", "caf?.txt in the listing has a name that is not UTF-8: rename it"),
+        (b"b?.txt", "b?.txt is in the listing and cannot be read: check its permissions"),
+        ("é.txt".encode(), "é.txt is in the listing and cannot be read: check its permissions"),
+    ],
+)
+def test_a_name_in_the_listing_that_the_server_does_not_know_is_refused_with_the_reason(refused, name, reason):
+    with ScriptedServer({"app_1.0.0.2.py": b""}, MLSD="500 what?", NLST=names(name), CWD=enter) as server:
+        assert refused(server) == reason
 
 
 def test_a_release_that_is_a_folder_is_refused(refused, folder):
