@@ -23,6 +23,8 @@ async def refuse_change(job):
     stay = job.most is not None
     async with FtpListing(*job.config.server) as client:
         client.resume(job.link)
+        # Whatever comes is compared: less than all is another folder.
+        client.asks_size = False
         try:
             mark, _ = await fingerprint(client, job, None, job.release.versioned)
             if mark != job.release.mark:

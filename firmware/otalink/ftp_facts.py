@@ -19,6 +19,14 @@ def parse_pasv(text: str) -> int:
     return check_port("", text)
 
 
+def parse_size(text: str) -> int:
+    """The bytes that the text of a 213 reply to SIZE names (RFC 3659 section 4). Raises ProtocolError."""
+    digits = text.strip()
+    if not is_number(digits, 12):
+        raise ProtocolError(f"the server's answer to SIZE is no number: {text[:80]!r}")
+    return int(digits)
+
+
 def parse_mdtm(text: str) -> str:
     """The time in the text of a 213 reply to MDTM (RFC 3659 section 3), as its digits YYYYMMDDHHMMSS, UTC."""
     digits = text.strip()[:14]

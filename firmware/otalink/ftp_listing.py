@@ -3,9 +3,9 @@
 from micropython import const
 
 from otalink.errors import FtpError, ProtocolError
-from otalink.ftp_reply import LineSplitter, parse_size
+from otalink.ftp_reply import LineSplitter
 from otalink.ftp_session import FtpSession
-from otalink.phase import call
+from otalink.phase import run
 
 # A listing without end stops here.
 _LISTING_MAX = const(131072)
@@ -13,7 +13,9 @@ _ENTRIES_MAX = const(500)
 
 
 class FtpListing(FtpSession):
-    """An FtpSession that has more commands. `retrieve` asks the server for the size of a file that is not given."""
+    """An FtpSession that has more commands. While `asks_size`, `retrieve` asks for a size that is not given."""
+
+    asks_size = True
 
     def size(self, path):
         """The size of a file in bytes, or None when the server cannot tell. FtpError (550) when there is none."""
@@ -27,15 +29,8 @@ class FtpListing(FtpSession):
         """The lines of a listing, as bytes, or what `parse` makes of them; `command` is MLSD or NLST."""
         return self._run(self._entries, command, parse)
 
-    async def _fact(self, command, path):
-        line = f"{command} {path}"
-        code, text = await self._command(line, (2, 5))
-        # 500 to 504: the server does not have the command at all (RFC 959 section 4.2.2).
-        if code == 550 or code > 504:
-            raise self._refusal(line, code, text)
-        if code != 213:
-            return None
-        return parse_size(text) if command == "SIZE" else call("ftp_facts.parse_mdtm", text)
+    def _fact(self, command, path):
+        return run("told.fact", self, command, path)
 
     async def _entries(self, command, parse, chunk=64):
         # What `parse` makes of the lines of a listing, None left out; `chunk` is the size of the buffer.

@@ -95,11 +95,3 @@ def check_port(digits: str, text: str) -> int:
     if not is_number(digits, 5) or not 0 < int(digits) < 65536:
         raise ProtocolError(f"the server names no port for the data: {text[:80]!r}")
     return int(digits)
-
-
-def parse_size(text: str) -> int:
-    """The bytes that the text of a 213 reply to SIZE names (RFC 3659 section 4). Raises ProtocolError."""
-    digits = text.strip()
-    if not is_number(digits, 12):
-        raise ProtocolError(f"the server's answer to SIZE is no number: {text[:80]!r}")
-    return int(digits)

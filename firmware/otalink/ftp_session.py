@@ -45,8 +45,8 @@ class FtpSession:
     A subclass runs each of its commands by `_run`, and calls `_arm` at each stage.
     """
 
-    # A subclass may know how to ask for facts about a file, such as its SIZE.
-    _fact = None
+    # A subclass may know how to ask for the size of a file, and whether to.
+    asks_size = False
 
     def __init__(self, host, port=21, user="anonymous", password="otalink", timeout=10, stall=30):
         for text in (host, user, password):
@@ -337,7 +337,7 @@ class FtpSession:
                 yielded = ticks_ms()
 
     async def _retrieve(self, path, buffer, sink, offset, size):
-        if size is None and self._fact is not None:
+        if size is None and self.asks_size:
             size = await self._fact("SIZE", path)
         if size is not None and 0 < offset >= size:
             if offset > size:

@@ -3,7 +3,7 @@
 from support import raised
 
 from otalink.errors import ProtocolError
-from otalink.ftp_facts import parse_mdtm, parse_mlsd_line, parse_nlst_line, parse_pasv
+from otalink.ftp_facts import parse_mdtm, parse_mlsd_line, parse_nlst_line, parse_pasv, parse_size
 from otalink.ftp_reply import (
     LINE_MAX,
     REPLY_MAX,
@@ -12,7 +12,6 @@ from otalink.ftp_reply import (
     ReplyParser,
     check_argument,
     parse_epsv,
-    parse_size,
 )
 from otalink.ftp_text import text_of
 

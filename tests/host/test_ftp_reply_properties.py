@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from otalink.errors import ProtocolError
-from otalink.ftp_facts import parse_mdtm, parse_mlsd_line, parse_nlst_line, parse_pasv
+from otalink.ftp_facts import parse_mdtm, parse_mlsd_line, parse_nlst_line, parse_pasv, parse_size
 from otalink.ftp_reply import (
     LINE_MAX,
     REPLY_MAX,
@@ -14,7 +14,6 @@ from otalink.ftp_reply import (
     LineSplitter,
     ReplyParser,
     parse_epsv,
-    parse_size,
 )
 from otalink.ftp_text import text_of
 
