@@ -272,3 +272,49 @@ print(cuts > 300, len(history) > 50)
 def test_a_power_cut_in_any_operation_loses_no_text_that_was_taken(run_outbox):
     lines = run_outbox(CUTS, path="/flash/outbox", heap="8m")
     assert lines == ["True True"]
+
+
+OVERLOOKED = """
+sys.path.append(POWER_CUT)
+import vfs
+from flash import HALF, JUNK, NOTHING, Flash, apply, tear
+
+GEOMETRY = {"progsize": 256, "readsize": 256}
+
+def mount(record=None):
+    chip = Flash(image, record)
+    vfs.mount(vfs.VfsLfs2(chip, **GEOMETRY), "/flash")
+    return chip
+
+image = bytearray(b"\\xff" * 4096 * 16)
+vfs.VfsLfs2.mkfs(Flash(image), **GEOMETRY)
+mount()
+store = OutboxFile(PATH, 1500)
+store.append("kept")
+# Its name comes right ahead of the file's.
+open("/flash/other", "w").close()
+os.mkdir("/flash/folder")
+vfs.umount("/flash")
+before = bytearray(image)
+record = []
+mount(record)
+os.rename("/flash/other", "/flash/folder/other")
+vfs.umount("/flash")
+overlooked = 0
+for operation in record:
+    for kind in (NOTHING, HALF, JUNK):
+        image[:] = before
+        tear(image, operation, kind)
+        chip = mount()
+        overlooked += "outbox" not in os.listdir("/flash")
+        again = OutboxFile(PATH, 1500)
+        assert (again.sequence, all_texts(again)) == (store.sequence, [(1, "kept")]), kind
+        chip.off()
+        vfs.umount("/flash")
+    apply(before, operation)
+print(overlooked > 0)
+"""
+
+
+def test_a_file_that_littlefs_overlooks_after_a_power_cut_in_a_rename_is_found(run_outbox):
+    assert run_outbox(OVERLOOKED, path="/flash/outbox") == ["True"]
