@@ -335,8 +335,6 @@ class Link:
         self._heard = ticks_ms()
         self._is_paused = False
         self._outbox.rewind()
-        # What an earlier connection has left does not go on.
-        self._decoder.end()
         stream = asyncio.StreamReader(sock)
         self.connected.set()
         tasks = [asyncio.create_task(task) for task in (self._read(sock, stream), self._write(stream), self._watch())]
@@ -352,6 +350,7 @@ class Link:
                 except asyncio.CancelledError:
                     pass
             self._is_writing = False
+            # What is not whole does not go on in the next connection.
             self._decoder.end()
             self._take()
         raise self._error
@@ -414,9 +413,7 @@ class Link:
                 if not self._is_good and ticks_diff(now, began) > self._retry_ms[1]:
                     self._prove()
                 if self._is_paused:
-                    # It is the application that holds this up.
-                    self._heard = now
-                    continue
+                    continue  # it is the application that holds this up
                 heard = self._heard
                 silent = ticks_diff(now, heard)
                 is_partial = silent >= _PARTIAL_MS and decoder.is_waiting()
