@@ -198,6 +198,54 @@ def test_a_flash_that_is_full_is_said_and_loses_nothing(run_outbox):
     assert lines == ["/outbox cannot be written: is the flash full?", "True True", "True", "True True"]
 
 
+def test_a_damaged_file_on_a_full_flash_is_said_and_written_anew_when_there_is_room(run_outbox):
+    lines = run_outbox(
+        """
+        sys.path.append(POWER_CUT)
+        import vfs
+        from flash import Flash
+        image = bytearray(b"\\xff" * 4096 * 12)
+        vfs.VfsLfs2.mkfs(Flash(image), progsize=256, readsize=256)
+        vfs.mount(vfs.VfsLfs2(Flash(image), progsize=256, readsize=256), "/flash")
+        store = OutboxFile(PATH, 8192)
+        for number in range(12):
+            store.append("text %d " % number + "x" * 400)
+        content = read()
+        at = content.find(b"text 2")
+        write(content[:at] + b"TEXT" + content[at + 4:])
+        fillers = []
+        try:
+            while True:
+                name = "/flash/filler-%d" % len(fillers)
+                with open(name, "wb") as file:
+                    file.write(b"x" * 4096)
+                fillers.append(name)
+        except OSError:
+            os.remove(name)
+        again = OutboxFile(PATH, 8192)
+        print(again.damage)
+        print(again.sequence != store.sequence, [number for number, _ in all_texts(again)])
+        try:
+            again.append("new")
+        except InstallError as error:
+            print(error)
+        for name in fillers:
+            os.remove(name)
+        print(again.append("new"), [number for number, _ in all_texts(again)])
+        last = OutboxFile(PATH, 8192)
+        print(last.damage, last.sequence == again.sequence, [number for number, _ in all_texts(last)])
+        """,
+        path="/flash/outbox",
+    )
+    assert lines == [
+        "/flash/outbox is damaged: texts that were kept are lost, and it cannot be written anew: is the flash full?",
+        "True [1, 2]",
+        "/flash/outbox cannot be written: is the flash full?",
+        "True [1, 2, 3]",
+        "None True [1, 2, 3]",
+    ]
+
+
 CUTS = """
 sys.path.append(POWER_CUT)
 import vfs
