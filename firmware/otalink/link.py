@@ -273,13 +273,14 @@ class Link:
         file, and are lost without one. Texts that came can still be received.
         """
         self._is_closed = True
-        self._room.set()
         deadline = ticks_add(ticks_ms(), self._timeout_ms if timeout is None else int(timeout * 1000))
         while self.connected.is_set() and not self._is_flushed() and ticks_diff(deadline, ticks_ms()) > 0:
             await asyncio.sleep_ms(_FLUSH_MS)
         if self._task is not None:
             self._task.cancel()
             await self._stopped.wait()
+        # Who waits hears of it now, and not earlier.
+        self._room.set()
         self._arrived.set()
         try:
             self._outbox.store.tidy()
