@@ -31,8 +31,11 @@ class BoardError(Exception):
 class Board:
     """MicroPython, and what it imports: `folder` gets otalink and the scripts as .mpy files.
 
-    `extra` are sources of other libraries, which the scripts can import by their file names.
+    `extra` are sources of other libraries, which the scripts can import by their file names. `application` is the
+    script that runs an update.
     """
+
+    application = "update"
 
     def __init__(self, folder: Path, extra: tuple[Path, ...] = ()) -> None:
         self.micropython = find_micropython()
@@ -102,7 +105,7 @@ class Board:
         It begins at power-on; when it has committed a release, the restart that puts it in place is a part of it.
         Raises BoardError when the heap did not suffice for as much as an answer.
         """
-        found: dict[str, Any] = self.run("update", {"image": str(image)}, heap)
+        found: dict[str, Any] = self.run(self.application, {"image": str(image)}, heap)
         if found["applied"]:
             self.run("restart", {"image": str(image)}, heap)
         return found

@@ -8,8 +8,7 @@
 
 docs/link.md is the contract with the host. Rules that are kept here:
 - Nothing that the network or a host does ends `run`, and nothing that they send takes more than a fixed memory.
-- One task reads, one writes, one watches the clock (docs/decisions/0001-one-watch-task-instead-of-timeouts.md).
-- A socket is tried first and waited for then. Bytes go into one buffer, in place.
+- No socket is known here: link_connection.py has the connection, which asks for frames, and brings them.
 - Without `keep`, `heartbeat`, TLS and a service, the frames are note 70's and nothing else.
 """
 
@@ -21,16 +20,11 @@ from time import ticks_add, ticks_diff, ticks_ms
 from micropython import const
 
 from otalink import phase
-from otalink.connect import connect_socket
 from otalink.frame import LENGTH_MAX, OVERHEAD, PROFILES, FrameDecoder, decode_text, encode_frame, encode_text
+from otalink.link_connection import Connection
 from otalink.message import format_message, is_message, parse_message
 from otalink.outbox import MemoryStore, Outbox
-from otalink.resolve import resolve
 
-# How often the clock is looked at.
-_WATCH_MS = const(100)
-# A frame that has begun must go on within this time.
-_PARTIAL_MS = const(3000)
 # A connection is dead after so many heartbeats without a byte.
 _HEARTBEATS = const(3)
 # How many messages of otalink's own may wait to be sent.
@@ -40,12 +34,6 @@ _FLUSH_MS = const(20)
 # What `keep` adds to a text, in characters, and what it makes of one character.
 _KEEP = const(100)
 _ESCAPE = const(6)
-_NOTHING = bytearray(0)
-
-
-class _LostError(Exception):
-    # The connection is over: "ended", or "silent".
-    pass
 
 
 class Link:
@@ -122,14 +110,10 @@ class Link:
         self._own = []
         # Set when there is something to send, room to put it, something received, room to put it.
         self._more, self._room, self._arrived, self._space = [asyncio.Event() for _ in range(4)]
-        # The task of `run`, and whether it has ended; the connection's end, and what ended it.
+        # The task of `run`, and whether it has ended.
         self._task = None
         self._stopped = asyncio.Event()
-        self._ended = asyncio.Event()
-        self._error = None
-        self._is_closed = self._is_paused = self._is_writing = self._is_good = False
-        # When a byte last came.
-        self._heard = 0
+        self._is_closed = self._is_writing = self._is_good = False
         # What was last said to be wrong; None: nothing is.
         self._told = None
         self._tell_damage()
@@ -186,7 +170,7 @@ class Link:
                 stage = "connect"
                 error = None
                 try:
-                    stage, error = await self._connect()
+                    stage, error = await Connection(self).run()
                 except Exception as found:  # whatever it is, the link goes on
                     error = found
                 failures = 1 if self._is_good else failures + 1
@@ -273,170 +257,35 @@ class Link:
         file, and are lost without one. Texts that came can still be received.
         """
         self._is_closed = True
-        self._room.set()
         deadline = ticks_add(ticks_ms(), self._timeout_ms if timeout is None else int(timeout * 1000))
         while self.connected.is_set() and not self._is_flushed() and ticks_diff(deadline, ticks_ms()) > 0:
             await asyncio.sleep_ms(_FLUSH_MS)
         if self._task is not None:
             self._task.cancel()
             await self._stopped.wait()
+        # Who waits hears of it now, and not earlier.
+        self._room.set()
         self._arrived.set()
         try:
             self._outbox.store.tidy()
         except Exception as error:
             self._say(str(error))
 
-    # Connections
+    # What its connection tells it
 
-    async def _connect(self):
-        # A connection from its begin to its end. Gives what ended it: the stage, and the error or None.
-        stage = "look up"
-        sock = None
-        try:
-            error = None
-            for address in resolve(self._host, self._port):
-                stage = "connect"
-                try:
-                    sock = await connect_socket(address, self._port, self._timeout_ms)
-                    break
-                except OSError as found:
-                    error = found
-            if sock is None:
-                raise error or OSError(-2)
-            try:
-                sock.setsockopt(6, 1, 1)  # TCP_NODELAY: texts are small, and wait for nothing
-            except Exception:  # not every port has it
-                pass
-            self._own = self._greet()
-            if self._ca is not None:
-                stage = "secure"
-                from otalink.link_tls import secure
-
-                # Only writing tells that the handshake is over.
-                first = self._own.pop(0) if self._own else format_message("ping")
-                sock = await secure(sock, self._ca, self._server_name, self._encode(first), self._timeout_ms)
-                self.sent += 1
-            stage = "serve"
-            await self._serve(sock)
-        except Exception as error:
-            return stage, error
-        finally:
-            self._own.clear()
-            if sock is not None:
-                sock.close()
-
-    async def _serve(self, sock):
-        # Moves frames until the connection ends, which is always an error.
+    def _begin(self):
         self.connections += 1
         if self._told is None:
             self._say(f"connected to {self._host}:{self._port}")
-        self._ended.clear()
-        self._error = None
-        self._heard = ticks_ms()
-        self._is_paused = False
         self._outbox.rewind()
-        # What an earlier connection has left does not go on.
-        self._decoder.end()
-        stream = asyncio.StreamReader(sock)
-        self.connected.set()
-        tasks = [asyncio.create_task(task) for task in (self._read(sock, stream), self._write(stream), self._watch())]
-        try:
-            await self._ended.wait()
-        finally:
-            self.connected.clear()
-            for task in tasks:
-                task.cancel()
-            for task in tasks:
-                try:
-                    await task
-                except asyncio.CancelledError:
-                    pass
-            self._is_writing = False
-            self._decoder.end()
-            self._take()
-        raise self._error
 
-    def _break(self, error):
-        # The first that goes wrong ends the connection.
-        if self._error is None:
-            self._error = error
-        self._ended.set()
-
-    async def _read(self, sock, stream):
-        decoder = self._decoder
-        try:
-            while True:
-                while not self._take():
-                    self._is_paused = True
-                    self._space.clear()
-                    await self._space.wait()
-                if self._is_paused:
-                    self._is_paused = False
-                    self._heard = ticks_ms()
-                count = sock.readinto(decoder.space())
-                if count is None:
-                    # Nothing is read into the buffer while this waits: the watch may empty it meanwhile.
-                    await stream.readinto(_NOTHING)
-                    continue
-                if not count:
-                    raise _LostError("ended")
-                decoder.received(count)
-                self._heard = ticks_ms()
-                await asyncio.sleep_ms(0)  # a host that never pauses must not hold the application up
-        except Exception as error:
-            self._break(error)
-
-    async def _write(self, stream):
-        try:
-            while True:
-                frame = self._next_frame()
-                if frame is None:
-                    self._more.clear()
-                    await self._more.wait()
-                    continue
-                self._is_writing = True
-                stream.write(frame)
-                frame = None  # the stream has what is left of it
-                await stream.drain()
-                self._is_writing = False
-                self.sent += 1
-        except Exception as error:
-            self._break(error)
-
-    async def _watch(self):
-        decoder = self._decoder
-        began = ticks_ms()
-        pings = 0
-        try:
-            while True:
-                await asyncio.sleep_ms(_WATCH_MS)
-                now = ticks_ms()
-                if not self._is_good and ticks_diff(now, began) > self._retry_ms[1]:
-                    self._prove()
-                if self._is_paused:
-                    # It is the application that holds this up.
-                    self._heard = now
-                    continue
-                heard = self._heard
-                silent = ticks_diff(now, heard)
-                is_partial = silent >= _PARTIAL_MS and decoder.is_waiting()
-                is_dead = 0 < self._deadline_ms <= silent
-                if is_partial or is_dead:
-                    # The application may have held up the loop itself: let what has arrived meanwhile count first.
-                    await asyncio.sleep_ms(_WATCH_MS)
-                    if self._heard != heard or self._is_paused:
-                        continue
-                    if is_dead:
-                        raise _LostError("silent")
-                    decoder.end()
-                    self._take()
-                if self._heartbeat_ms:
-                    due = silent // self._heartbeat_ms
-                    if due > pings:
-                        self.send_own(format_message("ping"))
-                    pings = due
-        except Exception as error:
-            self._break(error)
+    def _prove(self):
+        # A frame came, or the connection lasted: it is a good one.
+        if not self._is_good:
+            self._is_good = True
+            if self._told is not None:
+                self._told = None
+                self._say(f"connected to {self._host}:{self._port}")
 
     # What comes
 
@@ -563,18 +412,8 @@ class Link:
         delay = min(first << min(failures - 1, 16), most)
         return delay - int(delay * random.random() / 2)
 
-    def _prove(self):
-        # A frame came, or the connection lasted: it is a good one.
-        if not self._is_good:
-            self._is_good = True
-            if self._told is not None:
-                self._told = None
-                self._say(f"connected to {self._host}:{self._port}")
-
     def _tell(self, stage, error):
         number = error.errno if isinstance(error, OSError) else None
-        if isinstance(error, _LostError):
-            stage = str(error)
         key = stage, type(error), str(error) if number is None else number
         if key != self._told:
             self._told = key

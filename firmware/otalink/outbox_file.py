@@ -42,7 +42,8 @@ _PIECE = const(256)
 class OutboxFile:
     """As MemoryStore, in the file `path`, which takes at most `size` bytes; while it is written anew, twice as many.
 
-    Raises InstallError where the flash fails. ValueError: the text alone is too large for the file.
+    Raises InstallError where the flash fails, but not when it is made. ValueError: the text alone is too large for the
+    file.
     """
 
     def __init__(self, path, size):
@@ -72,7 +73,11 @@ class OutboxFile:
         if self.sequence is None:
             self.sequence = make_sequence()
         elif self.damage is not None:
-            self._write_anew(b"")
+            try:
+                self._write_anew(b"")
+            except OSError:  # the next text that is taken, or the link's end, does it
+                self._is_torn = True
+                self.damage += ", and it cannot be written anew: is the flash full?"
         # Any of them may have been sent before the restart.
         self.known = self.last
         self.sent = self._recorded = self.acknowledged

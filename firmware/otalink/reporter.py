@@ -10,6 +10,7 @@ The host proves with the board's secret that it may ask; a board without one tel
 import asyncio
 import os
 from binascii import hexlify
+from time import sleep_ms
 
 from micropython import const
 
@@ -24,8 +25,9 @@ _NO_REASON = ("boot ", "went back from ")
 _KEPT = ("confirmed", "failed")
 # Percent of a download between two reports.
 _STEP = const(10)
-# Milliseconds that an answer has to leave the board before it restarts.
-_RESTART_AFTER = const(500)
+# Seconds that what waits has to be sent before the board restarts, and milliseconds to leave it then.
+_FLUSH = const(1)
+_LEAVE_MS = const(200)
 
 
 class Reporter:
@@ -99,7 +101,10 @@ class Reporter:
         return None
 
     async def _restart(self):
-        await asyncio.sleep_ms(_RESTART_AFTER)
+        await self._link.flush(_FLUSH)
+        # The host is to hear that the connection ends. The application hears nothing: it has no turn any more.
+        await self._link.close(0)
+        sleep_ms(_LEAVE_MS)
         call("board.restart", "reset")
 
     # What the updater tells

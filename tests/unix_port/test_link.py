@@ -255,11 +255,13 @@ def test_an_application_that_holds_everything_up_does_not_lose_its_connection(ru
             await until(lambda: link.connected.is_set())
             await asyncio.sleep_ms(100)
             time.sleep(4)
-            print(await link.receive(), link.counts["in"], link.counts["connections"])
+            print(await link.receive(), link.counts["in"])
+            await asyncio.sleep(0.5)
+            print(link.counts["connections"])
             await link.close()
             """,
         )
-    assert lines == ["whole [1, 0, 0, 0] 1"]
+    assert lines == ["whole [1, 0, 0, 0]", "1"]
 
 
 # What is no frame
@@ -359,6 +361,40 @@ def test_a_host_that_closes_in_mid_frame_loses_that_frame_only(run_link, ending)
             """,
         )
     assert lines == ["whole next [2, 1, 0, 0]"]
+
+
+@pytest.mark.parametrize(("texts", "ended"), [([], [0, 1, 0, 0]), (["a", "b", "c"], [2, 0, 0, 0])])
+def test_what_one_connection_has_begun_does_not_go_on_in_the_next(run_link, texts, ended):
+    """Whether or not the inbox has room, at its end, for what came whole."""
+    frame = encode_frame("begun")
+
+    def begin(session):
+        session.socket.sendall(b"".join(map(encode_frame, texts)) + frame[:32])
+        session.read_all()
+
+    with Host(begin, raw(frame[32:], encode_frame("next"))) as host:
+        lines = run_link(
+            host,
+            f"""
+            link = make(message=None, queue=2)
+            link._is_received = True
+            task = asyncio.create_task(link.run())
+            await link.connected.wait()
+            await asyncio.sleep(0.2)
+            task.cancel()
+            try:
+                await task
+            except asyncio.CancelledError:
+                pass
+            print(link.counts["in"])
+            asyncio.create_task(link.run())
+            for _ in range({len(texts) + 1}):
+                print(await link.receive())
+            print(link.counts["in"])
+            await link.close()
+            """,
+        )
+    assert lines == [str(ended), *texts, "next", f"[{len(texts) + 1}, 1, 0, 1]"]
 
 
 def test_a_crc_without_its_leading_zeros_is_taken_on_request(run_link):
@@ -490,6 +526,28 @@ def test_a_full_inbox_holds_the_host_up_and_loses_nothing(run_link):
             """,
         )
     assert lines == ["3000 1 0"]
+
+
+def test_a_full_inbox_holds_the_deadline(run_link):
+    with Host(say(*"abcdef")) as host:
+        lines = run_link(
+            host,
+            """
+            link = start(message=None, queue=4, heartbeat=0.3)
+            for text in "abcdef":
+                assert await link.receive() == text
+                if text == "a":
+                    # Nothing is read and nobody asked meanwhile, and nothing more is there to be read afterwards.
+                    await asyncio.sleep(1.5)
+                    print(link.counts["out"])
+            await asyncio.sleep(1.5)
+            print(link.counts["connections"])
+            await link.close()
+            """,
+        )
+        assert len(host.sessions) == 1
+        assert host.own.count(("ping", {})) >= 2
+    assert lines == ["0", "1"]
 
 
 def test_a_board_that_only_sends_is_not_held_up_by_what_it_does_not_receive(run_link):

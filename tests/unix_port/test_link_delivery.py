@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from link_support import Host, deliver, raw
 
-from otalink.message import is_message, parse_message
+from otalink.frame import encode_frame
+from otalink.message import format_message, is_message, parse_message
 
 FIRMWARE = Path(__file__).parents[2] / "firmware"
 COUNT = 10000
@@ -118,6 +119,29 @@ def test_connections_cut_at_random_lose_nothing_double_nothing_and_keep_the_orde
     assert lines == ["True 0"]
     assert host.delivered == numbers(COUNT)
     assert len(host.sessions) > 20
+
+
+def test_a_host_that_has_more_than_a_window_of_what_a_restart_sends_again_is_believed(run_link):
+    def has_all(session):
+        while (text := session.receive()) is not None:
+            session.say("ack", sequence=parse_message(text)[1]["sequence"], id=20)
+
+    with Host(has_all) as host:
+        lines = run_link(
+            host,
+            """
+            from otalink.outbox_file import OutboxFile
+
+            # What an earlier run of the program has left; who knows how much of it was sent.
+            store = OutboxFile("outbox", 32768)
+            for number in range(20):
+                store.append(str(number))
+            link = start(message=None, file="outbox", window=2)
+            print(await link.flush(5), link.counts["kept"], link.counts["ignored"])
+            await link.close(0)
+            """,
+        )
+    assert lines == ["True 0 0"]
 
 
 def test_a_flash_that_fails_is_an_error_of_send_and_the_link_goes_on(run_link):
@@ -335,6 +359,37 @@ def test_a_service_speaks_first_and_answers_what_is_its_own(run_link):
     assert host.own[0] == ("hello", {"board": "b"})
     assert host.texts == ["plain"]
     assert [parse_message(text) for text in host.delivered] == [("report", {"event": "applied"})]
+
+
+def test_answers_to_a_host_that_asks_without_end_and_never_reads_are_bounded(run_link):
+    def flood(session):
+        asks = encode_frame(format_message("ask", id=1)) * 100
+        while True:
+            session.socket.sendall(asks)
+
+    with Host(flood) as host:
+        lines = run_link(
+            host,
+            """
+            class Service:
+                def connected(self):
+                    return ()
+
+                def message(self, kind, fields):
+                    return '{"otalink":"answer"}' + "x" * 1000
+
+            link = make(message=None)
+            link.service = Service()
+            asyncio.create_task(link.run())
+            await until(lambda: len(link._own) == 16)
+            for _ in range(200):
+                await asyncio.sleep_ms(2)
+                assert len(link._own) <= 16, len(link._own)
+            print(link.connected.is_set())
+            await link.close(0)
+            """,
+        )
+    assert lines == ["True"]
 
 
 def test_without_a_service_what_is_its_own_is_passed_over(run_link):

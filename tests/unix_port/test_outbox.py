@@ -198,6 +198,54 @@ def test_a_flash_that_is_full_is_said_and_loses_nothing(run_outbox):
     assert lines == ["/outbox cannot be written: is the flash full?", "True True", "True", "True True"]
 
 
+def test_a_damaged_file_on_a_full_flash_is_said_and_written_anew_when_there_is_room(run_outbox):
+    lines = run_outbox(
+        """
+        sys.path.append(POWER_CUT)
+        import vfs
+        from flash import Flash
+        image = bytearray(b"\\xff" * 4096 * 12)
+        vfs.VfsLfs2.mkfs(Flash(image), progsize=256, readsize=256)
+        vfs.mount(vfs.VfsLfs2(Flash(image), progsize=256, readsize=256), "/flash")
+        store = OutboxFile(PATH, 8192)
+        for number in range(12):
+            store.append("text %d " % number + "x" * 400)
+        content = read()
+        at = content.find(b"text 2")
+        write(content[:at] + b"TEXT" + content[at + 4:])
+        fillers = []
+        try:
+            while True:
+                name = "/flash/filler-%d" % len(fillers)
+                with open(name, "wb") as file:
+                    file.write(b"x" * 4096)
+                fillers.append(name)
+        except OSError:
+            os.remove(name)
+        again = OutboxFile(PATH, 8192)
+        print(again.damage)
+        print(again.sequence != store.sequence, [number for number, _ in all_texts(again)])
+        try:
+            again.append("new")
+        except InstallError as error:
+            print(error)
+        for name in fillers:
+            os.remove(name)
+        print(again.append("new"), [number for number, _ in all_texts(again)])
+        last = OutboxFile(PATH, 8192)
+        print(last.damage, last.sequence == again.sequence, [number for number, _ in all_texts(last)])
+        """,
+        path="/flash/outbox",
+    )
+    assert lines == [
+        "/flash/outbox is damaged: texts that were kept are lost, and it cannot be written anew: is the flash full?",
+        "True [1, 2]",
+        "/flash/outbox cannot be written: is the flash full?",
+        "True [1, 2, 3]",
+        "None True [1, 2, 3]",
+    ]
+
+
 CUTS = """
 sys.path.append(POWER_CUT)
 import vfs
@@ -272,3 +320,49 @@ print(cuts > 300, len(history) > 50)
 def test_a_power_cut_in_any_operation_loses_no_text_that_was_taken(run_outbox):
     lines = run_outbox(CUTS, path="/flash/outbox", heap="8m")
     assert lines == ["True True"]
+
+
+OVERLOOKED = """
+sys.path.append(POWER_CUT)
+import vfs
+from flash import HALF, JUNK, NOTHING, Flash, apply, tear
+
+GEOMETRY = {"progsize": 256, "readsize": 256}
+
+def mount(record=None):
+    chip = Flash(image, record)
+    vfs.mount(vfs.VfsLfs2(chip, **GEOMETRY), "/flash")
+    return chip
+
+image = bytearray(b"\\xff" * 4096 * 16)
+vfs.VfsLfs2.mkfs(Flash(image), **GEOMETRY)
+mount()
+store = OutboxFile(PATH, 1500)
+store.append("kept")
+# Its name comes right ahead of the file's.
+open("/flash/other", "w").close()
+os.mkdir("/flash/folder")
+vfs.umount("/flash")
+before = bytearray(image)
+record = []
+mount(record)
+os.rename("/flash/other", "/flash/folder/other")
+vfs.umount("/flash")
+overlooked = 0
+for operation in record:
+    for kind in (NOTHING, HALF, JUNK):
+        image[:] = before
+        tear(image, operation, kind)
+        chip = mount()
+        overlooked += "outbox" not in os.listdir("/flash")
+        again = OutboxFile(PATH, 1500)
+        assert (again.sequence, all_texts(again)) == (store.sequence, [(1, "kept")]), kind
+        chip.off()
+        vfs.umount("/flash")
+    apply(before, operation)
+print(overlooked > 0)
+"""
+
+
+def test_a_file_that_littlefs_overlooks_after_a_power_cut_in_a_rename_is_found(run_outbox):
+    assert run_outbox(OVERLOOKED, path="/flash/outbox") == ["True"]

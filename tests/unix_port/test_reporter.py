@@ -1,6 +1,7 @@
 """What a board says of itself over a link, and whom it obeys (docs/link.md)."""
 
 import json
+import textwrap
 
 import pytest
 from link_support import Host, deliver, script
@@ -49,7 +50,7 @@ def run(on_board, tmp_path):
         link = {"host": host.host, "secret": secret, "board": board}
         link = {key: value for key, value in link.items() if value is not None}
         values = {"name": "thermostat", "host": "127.0.0.1", "port": 1, "attempts": 1, "link": link, **settings}
-        body = START.format(settings=values) + body + "\nawait link.close()\n"
+        body = START.format(settings=values) + textwrap.dedent(body) + "\nawait link.close()\n"
         return on_board(script(host.address, body)).lines
 
     (tmp_path / "board" / ".otalink").mkdir(parents=True)
@@ -208,6 +209,39 @@ def test_a_host_with_the_secret_is_obeyed(run):
     assert "cannot be reached" in lines[-1] or "refused" in lines[-1], "it did check"
 
 
+def test_a_board_that_restarts_has_ended_its_connection_and_not_its_application(run):
+    with Host(conversation(ask("restart", 1), lambda session, hello: session.read_all())) as host:
+        lines = run(
+            host,
+            """
+            # The sender waits for room in the end: nothing of the application's is acknowledged.
+            before = descriptors()
+            machine.reset = lambda: restarts.append((descriptors() - before, list(told)))
+            told = []
+
+            async def listen():
+                async for text in link:
+                    pass
+                told.append("received")
+
+            async def send():
+                try:
+                    while True:
+                        await link.send("x", keep=True)
+                except ValueError:
+                    told.append("sent")
+
+            tasks = [asyncio.create_task(task) for task in (listen(), send())]
+            await until(lambda: restarts)
+            print(restarts)
+            for task in tasks:
+                await task
+            """,
+        )
+    assert answers(host) == [(1, True, "")]
+    assert lines[-1] == "[(0, [])]"
+
+
 @pytest.mark.parametrize(
     ("step", "reason"),
     [
@@ -276,7 +310,7 @@ def test_a_report_that_cannot_be_kept_ends_nothing(run):
                 raise InstallError("outbox cannot be written (error 28): the flash is full")
             link.send_own = refuse
             print(await updater.update(), updater.messages)
-            """.replace("            ", ""),
+            """,
         )
     assert "the host does not hear of it: outbox cannot be written (error 28): the flash is full" in lines
     assert "False ['FTP server 127.0.0.1:1: connection refused" in lines[-1]
