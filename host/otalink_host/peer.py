@@ -6,13 +6,10 @@ a board says of itself counts for as much as it has proven (docs/link.md), and n
 """
 
 import asyncio
-import errno
 import inspect
 import logging
-import os
 import re
 import secrets as random_secrets
-import socket
 import ssl as tls
 import time
 from collections import OrderedDict, deque
@@ -37,12 +34,12 @@ from otalink_host.connection import (
 )
 from otalink_host.errors import UserError
 from otalink_host.fleet import Fleet
+from otalink_host.listening import BACKLOG, listen, raise_descriptor_limit
 
 logger = logging.getLogger("otalink.peer")
 
 # Note 70's.
 CLIENTS = 30
-BACKLOG = 1024
 # Frames that wait for a handler to come to them; beyond that their sender has to.
 INBOX_MAX = 64
 # Numberings of boards that are remembered without a database.
@@ -243,8 +240,16 @@ class Peer:
 
     async def start(self) -> None:
         """Listens. Raises UserError when it cannot."""
-        _raise_descriptor_limit(self.limit)
-        listener = _listen(self.address, self.port)
+        needed = self.limit + 64
+        possible = raise_descriptor_limit(needed)
+        if possible < needed:
+            logger.warning(
+                "%d clients need %d open files and this account may have %d: raise the limit (ulimit -n)",
+                self.limit,
+                needed,
+                possible,
+            )
+        listener = listen(self.address, self.port, PORT)
         self.address, self.port = listener.getsockname()[:2]
         loop = asyncio.get_running_loop()
         handshake = HANDSHAKE_TIMEOUT if self._ssl is not None else None
@@ -773,48 +778,3 @@ def _text(fields: dict[str, object], key: str) -> str | None:
 def _whole(text: str) -> str:
     """`text` without halves of surrogate pairs, which JSON can say and nothing can carry further."""
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-
-
-def _listen(address: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    both = address == "::" and socket.has_dualstack_ipv6()
-    try:
-        return socket.create_server((address, port), family=family, backlog=BACKLOG, dualstack_ipv6=both)
-    except OSError as error:
-        raise UserError(_why_not(error, address, port)) from None
-
-
-def _why_not(error: OSError, address: str, port: int) -> str:
-    if error.errno == errno.EADDRINUSE:
-        return f"port {port} is in use, by another peer perhaps: stop what listens there, or choose another with --port"
-    # Windows answers EACCES for a port that another program holds for itself alone.
-    if error.errno == errno.EACCES:
-        rights = "an administrator's rights" if os.name == "posix" and port < 1024 else "rights that you do not have"
-        return f"port {port} needs {rights}: choose one from 1024 on with --port, such as {PORT}"
-    if error.errno == errno.EADDRNOTAVAIL:
-        return f"{address} is no address of this machine: choose one that is with --address, or 0.0.0.0 for all"
-    return f"{address} port {port} cannot be listened on ({error.strerror or error})"
-
-
-def _raise_descriptor_limit(clients: int) -> None:
-    """Lets the process have as many open files as `clients` need, as far as the system lets it."""
-    try:
-        import resource  # there is none on Windows
-    except ImportError:
-        return
-    needed = clients + 64
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft == resource.RLIM_INFINITY or soft >= needed:
-        return
-    possible = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
-    try:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (possible, hard))
-    except (OSError, ValueError):
-        possible = soft
-    if possible < needed:
-        logger.warning(
-            "%d clients need %d open files and this account may have %d: raise the limit (ulimit -n)",
-            clients,
-            needed,
-            possible,
-        )
