@@ -54,14 +54,26 @@ def secret_of(path: Path, name: str) -> str:
 
 
 def is_board_name(name: object) -> bool:
-    """True when `name` is one that a board may have: text of one line."""
-    return isinstance(name, str) and 1 <= len(name) <= NAME_MAX and name.isprintable()
+    """True when `name` is one that a board may have: text of one line, that cannot be taken for what stands beside it.
+
+    So it has no parentheses, as in "shop-1 (verified)", and no blanks at its ends.
+    """
+    return (
+        isinstance(name, str)
+        and 1 <= len(name) <= NAME_MAX
+        and name.isprintable()
+        and name == name.strip()
+        and not set("()") & set(name)
+    )
 
 
 def check_board_name(path: Path, name: str) -> str:
     """`name`, when a board may have it. Raises UserError."""
     if not is_board_name(name):
-        raise UserError(f"{path}: a board's name must be 1 to {NAME_MAX} printable characters")
+        raise UserError(
+            f"{path}: a board's name must be 1 to {NAME_MAX} printable characters, without ( and ), and without blanks "
+            f"at its ends"
+        )
     return name
 
 
