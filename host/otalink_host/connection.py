@@ -470,16 +470,22 @@ class Connection(asyncio.BufferedProtocol):
         self._watch_stall()
 
     def resume_writing(self) -> None:
+        # Not at once: a transport that is closed from within this call tells twice that it is.
+        asyncio.get_running_loop().call_soon(self._resumed)
+
+    # --- its own
+
+    def _resumed(self) -> None:
         self._is_stalled = False
+        if self._transport is None:
+            return
         if not self.is_closing:
             self.links.stalled.discard(self)
         self._flush()
-        if self.is_closing and not self._queue and not self._own and self._transport is not None:
+        if self.is_closing and not self._queue and not self._own:
             self._transport.close()
-        elif not self.is_closing and not self._is_reading:
+        elif not self.is_closing:
             self.links.owner.settled(self)
-
-    # --- its own
 
     def _read(self, is_ended: bool = False) -> None:
         receiver = self._receiver
