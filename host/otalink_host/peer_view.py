@@ -278,7 +278,7 @@ async def talk(stop: asyncio.Event, target: Target, manner: Manner, wait: float 
         async for item in client:
             heard = time.monotonic()
             if isinstance(item, tuple):
-                screen.say(f"A fault came: {RESULTS[item[0]]}")
+                screen.note(f"A fault came: {RESULTS[item[0]]}")
                 continue
             if not manner.quiet:
                 # As it is, so that it can be piped on; but for what a terminal must not get.

@@ -320,10 +320,12 @@ def test_what_comes_is_piped_on_as_it_came(start) -> None:
         client = start("peer", "--connect", f"127.0.0.1:{server.getsockname()[1]}")
         connection, _ = server.accept()
         with connection:
-            connection.sendall(b"".join(encode_frame(text) for text in texts))
+            connection.sendall(b"".join(encode_frame(text) for text in texts) + b"garbage")
     client.process.wait(10)
     assert client.process.stdout is not None
     assert client.process.stdout.buffer.read() == "".join(text + "\n" for text in texts).encode()
+    assert client.process.stderr is not None
+    assert "A fault came: no frame\n" in client.process.stderr.read()
 
 
 @pytest.mark.skipif(os.name != "posix", reason="a terminal of Unix")
