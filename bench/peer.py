@@ -13,6 +13,7 @@ from pathlib import Path
 from bench.children import Child, child
 from bench.report import Table
 from otalink.frame import encode_frame
+from otalink_host.listening import raise_descriptor_limit
 
 COUNTS = (30, 300, 3000)
 KINDS = ("bare", "codec", "otalink")
@@ -77,7 +78,7 @@ class _Load:
 
 def measure(work: Path) -> list[Table]:
     """Measures all; `work` is not needed."""
-    _raise_descriptor_limit()
+    raise_descriptor_limit(DESCRIPTORS)
     speed = Table(
         f"The host's peer, {CHARACTERS:,} characters a frame, each client with one on its way (median of {ROUNDS})",
         ("CLIENTS", "SERVER", "FRAMES/S", "OF BARE", "OF CODEC", "p50 ms", "p99 ms", "µs/FRAME", "OF BARE"),
@@ -147,14 +148,3 @@ def _round(server: Child, count: int, frame: bytes) -> tuple[tuple[float, float,
 
 def _at(sorted_values: Sequence[float], part: float) -> float:
     return sorted_values[min(int(len(sorted_values) * part), len(sorted_values) - 1)]
-
-
-def _raise_descriptor_limit() -> None:
-    try:
-        import resource  # there is none on Windows
-    except ImportError:
-        return
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != resource.RLIM_INFINITY and soft < DESCRIPTORS:
-        wanted = DESCRIPTORS if hard == resource.RLIM_INFINITY else min(DESCRIPTORS, hard)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

@@ -11,17 +11,11 @@ import hashlib
 import hmac
 import os
 import secrets
-import stat
-import sys
 from pathlib import Path
 
 from otalink_host.errors import UserError
+from otalink_host.secrets_file import read_secrets
 from otalink_host.settings import CONFIG_NAME, SECRETS_NAME, TEMPLATE, Settings
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 PASSWORD_MAX = 128
 
@@ -40,23 +34,7 @@ def load_passwords(settings: Settings) -> dict[str, str]:
     path = settings.secrets
     if path is None:
         raise UserError("the settings name no file with passwords")
-    try:
-        with path.open("rb") as file:
-            check_mode(path, os.fstat(file.fileno()).st_mode)
-            document = tomllib.loads(file.read().decode())
-    except FileNotFoundError:
-        raise UserError(
-            f"there is no {path}: make it, readable by you alone, with the lines [password] and "
-            f'{settings.accounts[0].name} = "…"'
-        ) from None
-    except OSError as error:
-        raise UserError(f"{path} cannot be read ({error.strerror})") from None
-    except (UnicodeError, tomllib.TOMLDecodeError):
-        # The parser's own message may quote the line, and the line may be a password.
-        raise UserError(f'{path}: this is not TOML: each line under [password] reads NAME = "…"') from None
-    table = document.get("password")
-    if not isinstance(table, dict) or len(document) != 1:
-        raise UserError(f"{path}: it must hold one section, [password], and nothing else")
+    table = read_secrets(path, "password", f'{settings.accounts[0].name} = "…"')
     return {account.name: _password(path, table, account.name) for account in settings.accounts}
 
 
@@ -99,13 +77,6 @@ def _password(path: Path, table: dict[str, object], name: str) -> str:
     if not isinstance(password, str) or not 1 <= len(password) <= PASSWORD_MAX or not password.isprintable():
         raise UserError(f"{path}: the password of {name} must be text of 1 to {PASSWORD_MAX} printable characters")
     return password
-
-
-def check_mode(path: Path, mode: int) -> None:
-    """Raises UserError when a file of this `mode` is for others' eyes too: `path` holds secrets."""
-    # Windows has no such bits: there the folder's permissions count.
-    if os.name == "posix" and mode & (stat.S_IRWXG | stat.S_IRWXO):
-        raise UserError(f"{path} can be read by others: chmod 600 {path}")
 
 
 def _digest(text: str) -> bytes:

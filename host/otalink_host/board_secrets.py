@@ -5,16 +5,11 @@ The file is TOML, one section: `[board]`, and below it a line NAME = "SECRET" fo
 
 import json
 import os
-import sys
 from pathlib import Path
 
-from otalink_host.accounts import check_mode, new_password
+from otalink_host.accounts import new_password
 from otalink_host.errors import UserError
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from otalink_host.secrets_file import read_secrets
 
 BOARD_SECRETS_NAME = "boards.secrets"
 _HEAD = "# The boards' secrets, by which they and this host know each other: for your eyes only."
@@ -26,22 +21,7 @@ NAME_MAX = 64
 
 def load_board_secrets(path: Path) -> dict[str, str]:
     """The secret of each board in the file `path`. Raises UserError when it is wrong, or others can read it."""
-    try:
-        with path.open("rb") as file:
-            check_mode(path, os.fstat(file.fileno()).st_mode)
-            document = tomllib.loads(file.read().decode())
-    except FileNotFoundError:
-        raise UserError(
-            f'there is no {path}: make it, readable by you alone, with the lines [board] and NAME = "SECRET"'
-        ) from None
-    except OSError as error:
-        raise UserError(f"{path} cannot be read ({error.strerror})") from None
-    except (UnicodeError, tomllib.TOMLDecodeError):
-        # The parser's own message may quote the line, and the line may be a secret.
-        raise UserError(f'{path}: this is not TOML: each line under [board] reads NAME = "SECRET"') from None
-    table = document.get("board")
-    if not isinstance(table, dict) or len(document) != 1:
-        raise UserError(f"{path}: it must hold one section, [board], and nothing else")
+    table = read_secrets(path, "board", 'NAME = "SECRET"')
     return {check_board_name(path, name): _secret(path, name, secret) for name, secret in table.items()}
 
 
@@ -74,14 +54,26 @@ def secret_of(path: Path, name: str) -> str:
 
 
 def is_board_name(name: object) -> bool:
-    """True when `name` is one that a board may have: text of one line."""
-    return isinstance(name, str) and 1 <= len(name) <= NAME_MAX and name.isprintable()
+    """True when `name` is one that a board may have: text of one line, that cannot be taken for what stands beside it.
+
+    So it has no parentheses, as in "shop-1 (verified)", and no blanks at its ends.
+    """
+    return (
+        isinstance(name, str)
+        and 1 <= len(name) <= NAME_MAX
+        and name.isprintable()
+        and name == name.strip()
+        and not set("()") & set(name)
+    )
 
 
 def check_board_name(path: Path, name: str) -> str:
     """`name`, when a board may have it. Raises UserError."""
     if not is_board_name(name):
-        raise UserError(f"{path}: a board's name must be 1 to {NAME_MAX} printable characters")
+        raise UserError(
+            f"{path}: a board's name must be 1 to {NAME_MAX} printable characters, without ( and ), and without blanks "
+            f"at its ends"
+        )
     return name
 
 

@@ -25,6 +25,13 @@ WRITE_MAX = 64 * 1024
 FAULT_SHOWN = 200
 # Receive buffers that are kept for the next one who needs one.
 SPARE_BUFFERS = 4
+# Messages of otalink's own that wait at most, beside and ahead of what the application sends.
+OWN_MAX = 64
+# A frame has 200,030 bytes at most: more than some of them in a client's buffer is of no use.
+RECEIVE_LIMIT_MAX = 64 * 1024 * 1024
+# A connection on which nothing comes is probed after so many seconds, so often, and so many times: an end that was
+# switched off is noticed in a minute.
+KEEPALIVE = (("TCP_KEEPIDLE", 30), ("TCP_KEEPALIVE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3))
 # What became of a frame, as note 70 numbers it (otalink.frame).
 RESULTS = ("good", "wrong length", "wrong CRC", "no frame")
 
@@ -56,6 +63,8 @@ class LinkOptions:
             raise ValueError(f"there is no profile {self.profile}: choose from {', '.join(PROFILES)}")
         if self.receive_limit < (OVERHEAD + 1) * PROFILES[self.profile]:
             raise ValueError(f"a receive limit of {self.receive_limit} bytes has no room for a frame")
+        if self.receive_limit > RECEIVE_LIMIT_MAX:
+            raise ValueError(f"a receive limit may be {RECEIVE_LIMIT_MAX:,} bytes at most, not {self.receive_limit:,}")
         if min(self.receive_timeout, self.send_timeout, self.send_limit, self.send_frames) <= 0:
             raise ValueError("times and limits must be above 0")
 
@@ -100,7 +109,7 @@ class Owner(Protocol):
         """Something that is no good frame came: its result, and the beginning of it."""
 
     def settled(self, connection: Any) -> None:
-        """All that had come is told."""
+        """All that had come is told; or there is room again for what is to be sent."""
 
     def is_busy(self, connection: Any) -> bool:
         """True while what came is still being answered: it is closed by the owner, afterwards, where the input ends."""
@@ -139,6 +148,8 @@ class Links:
         # Those that have a receive buffer, and those whose peer does not take what was sent.
         self.receiving: set[Connection] = set()
         self.stalled: set[Connection] = set()
+        # Where the bytes go that come on a connection while it is being closed.
+        self.waste = memoryview(bytearray(READ_MAX))
         self._spare: list[_Receiver] = []
         self._tick = min(0.25, options.receive_timeout / 4, options.send_timeout / 4, (options.idle_timeout or 1) / 4)
         self._timer: asyncio.TimerHandle | None = None
@@ -236,6 +247,8 @@ class Connection(asyncio.BufferedProtocol):
         self._reason = ""
         self._queue: deque[bytes] = deque()
         self._queued = 0
+        # What goes ahead of it.
+        self._own: deque[bytes] = deque()
         # The other end does not take what was sent: how much then waited in the system's hands, and since when.
         self._is_stalled = False
         self._stalled = (0, 0.0)
@@ -246,7 +259,11 @@ class Connection(asyncio.BufferedProtocol):
     @property
     def waiting(self) -> int:
         """The bytes that wait to be sent."""
-        return self._queued + (0 if self._transport is None else self._transport.get_write_buffer_size())
+        return (
+            self._queued
+            + sum(map(len, self._own))
+            + (0 if self._transport is None else self._transport.get_write_buffer_size())
+        )
 
     @property
     def has_room(self) -> bool:
@@ -270,12 +287,22 @@ class Connection(asyncio.BufferedProtocol):
             return False
         self._queue.append(frame)
         self._queued += len(frame)
-        if self.links.tap is not None:
-            self.links.tap.sent(
-                self, data if isinstance(data, str) else data.decode(self.links.options.profile, "replace")
-            )
-        if not self._is_reading:
+        self._sent(data if isinstance(data, str) else data.decode(self.links.options.profile, "replace"))
+        return True
+
+    def send_own(self, text: str) -> bool:
+        """Sends a message of otalink's own, ahead of all that waits. False when too many of them wait, or it is closed.
+
+        It needs no room in the queue: what keeps a connection going does not wait behind what goes over it.
+        """
+        if self._transport is None or self.is_closing:
+            return False
+        if len(self._own) >= OWN_MAX:
             self._flush()
+            if len(self._own) >= OWN_MAX:
+                return False
+        self._own.append(self.links.encode(text))
+        self._sent(text)
         return True
 
     async def send_patiently(self, data: "str | bytes") -> bool:
@@ -287,7 +314,7 @@ class Connection(asyncio.BufferedProtocol):
 
     async def drain(self) -> None:
         """Waits until all that was sent has left the queue, so that there is room; or until it is closed."""
-        if self._transport is None or not (self._queue or self._is_stalled):
+        if self._transport is None or not (self._queue or self._own or self._is_stalled):
             return
         waiter = asyncio.get_running_loop().create_future()
         self._drained.append(waiter)
@@ -304,7 +331,7 @@ class Connection(asyncio.BufferedProtocol):
             return
         if self._transport.get_write_buffer_size():
             self._watch_stall()
-        if not self._queue:
+        if not self._queue and not self._own:
             self._transport.close()
 
     def abort(self, reason: str = "closed here") -> None:
@@ -328,6 +355,10 @@ class Connection(asyncio.BufferedProtocol):
             if not self._transport.is_closing():
                 self._transport.resume_reading()
 
+    def silence(self, now: float) -> float:
+        """For how many seconds nothing has come by the time `now`, of time.monotonic; 0 while it is not read from."""
+        return 0.0 if self._is_paused else now - self._received
+
     # --- for Links
 
     def check_receiving(self, now: float) -> None:
@@ -348,7 +379,7 @@ class Connection(asyncio.BufferedProtocol):
     def check_idle(self, now: float) -> None:
         """Disconnects who says nothing."""
         idle = self.links.options.idle_timeout
-        if idle is not None and not self._is_paused and now - self._received >= idle:
+        if idle is not None and self.silence(now) >= idle:
             self.close("it said nothing for too long")
 
     def take_fault(self, result: int, data: bytes) -> None:
@@ -364,7 +395,7 @@ class Connection(asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         transport = cast(asyncio.Transport, transport)
         self._transport = transport
-        self.host, self.address = _address(transport.get_extra_info("peername"))
+        self.host, self.address = host_and_address(transport.get_extra_info("peername"))
         self.connected = self.last_seen = time.time()
         self._received = time.monotonic()
         if not self.links.owner.opened(self):
@@ -375,10 +406,16 @@ class Connection(asyncio.BufferedProtocol):
         transport.set_write_buffer_limits(WRITE_MAX)
         plain = transport.get_extra_info("socket")
         with contextlib.suppress(OSError, AttributeError):
-            # A host that was switched off is noticed in the end.
             plain.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            for name, value in KEEPALIVE:
+                # Each system has its own of these.
+                if hasattr(socket, name):
+                    plain.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
     def get_buffer(self, sizehint: int) -> memoryview:
+        if self.is_closing:
+            # Nobody looks at it any more.
+            return self.links.waste
         receiver = self._receiver
         if receiver is None:
             receiver = self._receiver = self.links.take(self)
@@ -387,7 +424,7 @@ class Connection(asyncio.BufferedProtocol):
         return receiver.decoder.space()[:READ_MAX]
 
     def buffer_updated(self, nbytes: int) -> None:
-        if self._receiver is None:
+        if self._receiver is None or self.is_closing:
             return
         self.counters.bytes_in += nbytes
         self.last_seen = time.time()
@@ -420,6 +457,7 @@ class Connection(asyncio.BufferedProtocol):
             self._transport.close()
             self._transport = None
         self.counters.unsent += len(self._queue)
+        self._own.clear()
         self._queue.clear()
         self._queued = 0
         self._wake()
@@ -432,14 +470,22 @@ class Connection(asyncio.BufferedProtocol):
         self._watch_stall()
 
     def resume_writing(self) -> None:
+        # Not at once: a transport that is closed from within this call tells twice that it is.
+        asyncio.get_running_loop().call_soon(self._resumed)
+
+    # --- its own
+
+    def _resumed(self) -> None:
         self._is_stalled = False
+        if self._transport is None:
+            return
         if not self.is_closing:
             self.links.stalled.discard(self)
         self._flush()
-        if self.is_closing and not self._queue and self._transport is not None:
+        if self.is_closing and not self._queue and not self._own:
             self._transport.close()
-
-    # --- its own
+        elif not self.is_closing:
+            self.links.owner.settled(self)
 
     def _read(self, is_ended: bool = False) -> None:
         receiver = self._receiver
@@ -461,7 +507,7 @@ class Connection(asyncio.BufferedProtocol):
             owner.settled(self)
         finally:
             self._is_reading = False
-        if self._queue:
+        if self._queue or self._own:
             self._flush()
         self.counters.dropped += decoder.dropped - receiver.dropped
         receiver.dropped = decoder.dropped
@@ -479,19 +525,26 @@ class Connection(asyncio.BufferedProtocol):
 
     def _flush(self) -> None:
         transport = self._transport
-        queue = self._queue
-        while queue and not self._is_stalled and transport is not None and not transport.is_closing():
-            frames = [queue.popleft()]
-            size = len(frames[0])
+        own, queue = self._own, self._queue
+        while (own or queue) and not self._is_stalled and transport is not None and not transport.is_closing():
+            frames = list(own)
+            own.clear()
+            size = own_size = sum(map(len, frames))
             while queue and size < WRITE_MAX:
                 size += len(queue[0])
                 frames.append(queue.popleft())
-            self._queued -= size
+            self._queued -= size - own_size
             self.counters.frames_out += len(frames)
             self.counters.bytes_out += size
             transport.write(frames[0] if len(frames) == 1 else b"".join(frames))
-        if self._drained and not queue and not self._is_stalled:
+        if self._drained and not own and not queue and not self._is_stalled:
             self._wake()
+
+    def _sent(self, text: str) -> None:
+        if self.links.tap is not None:
+            self.links.tap.sent(self, text)
+        if not self._is_reading:
+            self._flush()
 
     def _watch_stall(self) -> None:
         if self._transport is not None:
@@ -517,7 +570,8 @@ def printable(text: str, limit: int = 200) -> str:
     return shown if len(text) <= limit else shown + f"… ({len(text):,} characters)"
 
 
-def _address(name: Any) -> tuple[str, str]:
+def host_and_address(name: Any) -> tuple[str, str]:
+    """The IP address, and "IP:PORT", of a socket's name."""
     if not isinstance(name, tuple):
         return "?", "?"
     host = str(name[0]).removeprefix("::ffff:")

@@ -1,7 +1,7 @@
 """The fleet's database: which boards there are, what they run and said last, and which messages were delivered.
 
 SQLite, with a write-ahead log: others read it while a peer writes, and what was committed outlives the process, however
-it ends. It opens no socket and prints nothing. Every method but `commit` may raise UserError for a database that fails.
+it ends. It opens no socket and prints nothing. Every method may raise FleetError for a database that fails.
 """
 
 import contextlib
@@ -17,7 +17,8 @@ from otalink_host.errors import UserError
 # What says that a database is a fleet's ("otal"), and in which form.
 APPLICATION_ID = 0x6F74616C
 FORMAT = 1
-# A numbering is made anew by a board that lost its own: the oldest ones are forgotten.
+# A numbering is made anew by a board that lost its own: the oldest ones are forgotten, those of verified boards and all
+# others each by themselves, so that strangers push nothing out.
 SEQUENCES_MAX = 100_000
 BOARDS_MAX = 100_000
 # After so many deliveries it is looked whether there are too many.
@@ -33,7 +34,9 @@ CREATE TABLE board (
     event TEXT, event_version TEXT, percent REAL, reason TEXT, event_time REAL,
     first_seen REAL NOT NULL, last_seen REAL NOT NULL, address TEXT, verified INTEGER NOT NULL
 );
-CREATE TABLE sequence (sequence TEXT PRIMARY KEY, last INTEGER NOT NULL, seen REAL NOT NULL) WITHOUT ROWID;
+CREATE TABLE sequence (
+    board TEXT, sequence TEXT, last INTEGER NOT NULL, seen REAL NOT NULL, PRIMARY KEY (board, sequence)
+) WITHOUT ROWID;
 PRAGMA application_id = {APPLICATION_ID};
 PRAGMA user_version = {FORMAT};
 COMMIT;
@@ -65,10 +68,14 @@ class Board:
     verified: bool
 
 
+class FleetError(UserError):
+    """The database failed."""
+
+
 class Fleet:
     """The database in the file `path`, which is made where there is none, unless it is only read (`read_only`).
 
-    Raises UserError when it cannot be had: it is damaged, another program's, locked. Close it, or use it in a `with`
+    Raises FleetError when it cannot be had: it is damaged, another program's, locked. Close it, or use it in a `with`
     statement.
     """
 
@@ -107,15 +114,10 @@ class Fleet:
         self.close()
 
     def commit(self) -> None:
-        """Makes what was noted last. Raises UserError when it cannot; then it is not noted."""
+        """Makes what was noted last. When it cannot, it is not noted."""
         if self._database.in_transaction:
-            try:
-                with self._translated():
-                    self._database.execute("COMMIT")
-            except UserError:
-                with contextlib.suppress(sqlite3.Error):
-                    self._database.execute("ROLLBACK")
-                raise
+            with self._translated():
+                self._database.execute("COMMIT")
 
     # --- boards
 
@@ -164,8 +166,12 @@ class Fleet:
             "last_seen = max(last_seen, ?) WHERE name = ?",
             (event, version, percent, reason, when, when, name),
         )
-        if event == "confirmed" and version is not None:
-            self._write("UPDATE board SET state = 'confirmed', version = ? WHERE name = ?", (version, name))
+        if event == "confirmed":
+            # One that comes late says nothing of the release that is there now.
+            self._write(
+                "UPDATE board SET state = 'confirmed' WHERE name = ? AND version = ? AND state = 'trial'",
+                (name, version),
+            )
 
     def seen(self, boards: Iterable[tuple[str, float]]) -> None:
         """Notes when boards, each with its time, were last heard."""
@@ -185,34 +191,39 @@ class Fleet:
 
     # --- what was delivered
 
-    def last(self, sequence: str) -> int:
-        """The highest id of a numbering (docs/link.md) that was delivered; 0 when none was."""
+    def last(self, board: str, sequence: str) -> int:
+        """The highest id of a numbering (docs/link.md) that was delivered; 0 when none was.
+
+        `board` is whose it is, "" where nobody has proven that.
+        """
         with self._translated():
-            row = self._database.execute("SELECT last FROM sequence WHERE sequence = ?", (sequence,)).fetchone()
+            row = self._database.execute(
+                "SELECT last FROM sequence WHERE board = ? AND sequence = ?", (board, sequence)
+            ).fetchone()
         return 0 if row is None else int(row[0])
 
-    def delivered(self, sequence: str, number: int) -> None:
+    def delivered(self, board: str, sequence: str, number: int) -> None:
         """Notes that all up to the id `number` was delivered."""
         self._write(
-            "INSERT INTO sequence VALUES (?1, ?2, ?3) ON CONFLICT (sequence) DO UPDATE SET "
-            "last = max(last, ?2), seen = ?3",
-            (sequence, number, time.time()),
+            "INSERT INTO sequence VALUES (?1, ?2, ?3, ?4) ON CONFLICT (board, sequence) DO UPDATE SET "
+            "last = max(last, ?3), seen = ?4",
+            (board, sequence, number, time.time()),
         )
         self._deliveries += 1
         if self._deliveries % PRUNE_EVERY == 0:
             self.prune()
 
     def prune(self, keep: int = SEQUENCES_MAX) -> None:
-        """Forgets all but the `keep` numberings that were used last."""
-        with self._translated():
-            ((count,),) = self._database.execute("SELECT count(*) FROM sequence")
-        if count <= keep:
-            return
-        self._write(
-            "DELETE FROM sequence WHERE sequence IN "
-            "(SELECT sequence FROM sequence ORDER BY seen DESC LIMIT -1 OFFSET ?)",
-            (keep,),
-        )
+        """Forgets all but the `keep` numberings that were used last: of verified boards, and of all others."""
+        for whose in ("board != ''", "board = ''"):
+            with self._translated():
+                ((count,),) = self._database.execute(f"SELECT count(*) FROM sequence WHERE {whose}")
+            if count > keep:
+                self._write(
+                    "DELETE FROM sequence WHERE (board, sequence) IN "
+                    f"(SELECT board, sequence FROM sequence WHERE {whose} ORDER BY seen DESC LIMIT -1 OFFSET ?)",
+                    (keep,),
+                )
 
     def _check(self, read_only: bool) -> None:
         database = self._database
@@ -248,7 +259,11 @@ class Fleet:
         try:
             yield
         except sqlite3.Error as error:
-            raise UserError(f"{self.path} {_why(error)}") from None
+            # What was not committed is not noted, whichever part of it failed.
+            with contextlib.suppress(sqlite3.Error, AttributeError):
+                if self._database.in_transaction:
+                    self._database.execute("ROLLBACK")
+            raise FleetError(f"{self.path} {_why(error)}") from None
 
 
 def _why(error: sqlite3.Error) -> str:

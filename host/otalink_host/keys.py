@@ -6,7 +6,6 @@ and NAME.pub, the public one. The folder is never one that is served (private.py
 
 import os
 import re
-import stat
 from base64 import b64encode
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -19,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from otalink.signature import key_id
 from otalink_host.errors import UserError
+from otalink_host.secrets_file import check_mode
 
 FOLDER_NAME = "keys"
 BITS = 3072
@@ -105,7 +105,7 @@ def load_public(folder: Path, text: str) -> Key:
 def load_signer(folder: Path, text: str, ask: Ask) -> Signer:
     """The private key that `text` names: a key in `folder`, or else a file in PEM. `ask` gives its passphrase."""
     path = _find(folder, text, (PRIVATE,))
-    _check_mode(path)
+    check_mode(path, path.stat().st_mode)
     data = _read(path)
     try:
         private = serialization.load_pem_private_key(data, ask(path) if _is_encrypted(data) else None)
@@ -186,9 +186,3 @@ def _write_new(path: Path, data: bytes, mode: int) -> None:
         with suppress(OSError):
             path.unlink()
         raise
-
-
-def _check_mode(path: Path) -> None:
-    # Windows has no such bits: there the folder's permissions count.
-    if os.name == "posix" and path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
-        raise UserError(f"{path} can be read by others: chmod 600 {path}")

@@ -6,10 +6,9 @@ a board says of itself counts for as much as it has proven (docs/link.md), and n
 """
 
 import asyncio
-import errno
+import contextlib
 import inspect
 import logging
-import os
 import re
 import secrets as random_secrets
 import socket
@@ -19,7 +18,7 @@ from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 from otalink.message import format_message, is_message, parse_message
 from otalink.secret import is_proven, prove_ask
@@ -32,28 +31,45 @@ from otalink_host.connection import (
     LinkOptions,
     Links,
     Tap,
+    host_and_address,
     printable,
     send_to_all,
 )
 from otalink_host.errors import UserError
-from otalink_host.fleet import Fleet
+from otalink_host.fleet import Fleet, FleetError
+from otalink_host.listening import listen, raise_descriptor_limit
 
 logger = logging.getLogger("otalink.peer")
 
 # Note 70's.
 CLIENTS = 30
-BACKLOG = 1024
 # Frames that wait for a handler to come to them; beyond that their sender has to.
 INBOX_MAX = 64
-# Numberings of boards that are remembered without a database.
+# Numberings that are remembered without a database: so many of verified boards, and of all others.
 SEQUENCES_MAX = 10_000
+# Numberings that await an acknowledgement on one connection whose other end takes nothing.
+ACKS_MAX = 64
 # Of clients that are gone, so many are remembered.
 PAST_MAX = 1_000
-# Reports that wait until their sender has proven who it is, for at most so many seconds.
+# Reports, and what is kept, that wait until their sender has proven who it is, for at most so many seconds.
 HELD_MAX = 64
 VERIFY_TIMEOUT = 10.0
 ASK_TIMEOUT = 30.0
 HANDSHAKE_TIMEOUT = 10.0
+# TLS handshakes under way at once are as many as there may be clients, and so many more; the oldest gives way to the
+# next.
+HANDSHAKES_MORE = 64
+# Where there are as many clients as may be, the one that was silent the longest gives way, if for so many seconds.
+SILENT_MAX = 60.0
+# Who is sent away while so many of them are still being told to the program is counted only.
+REFUSALS_MAX = 64
+# The same complaint is not made again for so many seconds.
+COMPLAINT_INTERVAL = 60.0
+COMPLAINTS_MAX = 100
+# A database that failed is left alone for so many seconds: nobody is served while another program's lock is awaited.
+FLEET_REST = 5.0
+# After a connection could not be accepted, the next is tried in so many seconds.
+ACCEPT_REST = 0.5
 # How often the database learns who was heard, in seconds.
 SEEN_INTERVAL = 5.0
 
@@ -142,6 +158,8 @@ class Client(Connection):
         self._held_since = 0.0
         self._task: asyncio.Task[None] | None = None
         self._inbox: deque[Call] = deque()
+        # Held messages' characters; acknowledgements that are due, or have found no room yet.
+        self._held_size = 0
         self._acks: dict[str, int] = {}
         self._has_failed = False
         self._is_doubted = False
@@ -159,6 +177,9 @@ class Client(Connection):
 
 
 Call = tuple[Callable[..., Handled], tuple[Any, ...]]
+# Whose it is, "" for all who have not proven who they are; and its sequence (docs/link.md).
+Numbering = tuple[str, str]
+T = TypeVar("T")
 
 
 class Handler:
@@ -187,7 +208,7 @@ class Handler:
     def disconnected(self, client: Client, reason: str) -> Handled:
         """A client has gone."""
 
-    def refused(self, address: str) -> None:
+    def refused(self, address: str) -> Handled:
         """Somebody was sent away, as there are as many clients as may be."""
 
 
@@ -226,46 +247,60 @@ class Peer:
         self._fleet = fleet
         self._verify_timeout = verify_timeout
         self._links = Links(self, options or LinkOptions(), tap)
-        self._server: asyncio.Server | None = None
+        self._accepting: asyncio.Task[None] | None = None
+        self._handshakes: OrderedDict[asyncio.Task[None], None] = OrderedDict()
+        self._refusals: set[asyncio.Task[None]] = set()
         self._clients: set[Client] = set()
         self._boards: dict[str, Client] = {}
         self._holding: set[Client] = set()
-        self._sequences: OrderedDict[str, int] = OrderedDict()
+        # What was delivered, by numbering: of verified boards, and of all others, which so cannot push those out.
+        self._sequences: tuple[OrderedDict[Numbering, int], OrderedDict[Numbering, int]] = OrderedDict(), OrderedDict()
         # Numberings of which a message is being handled, and what tells when it is done.
-        self._busy: dict[str, asyncio.Future[None]] = {}
+        self._busy: dict[Numbering, asyncio.Future[None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._gone = Counters()
         self._past: OrderedDict[str, Past] = OrderedDict()
-        self._complained = ""
-        self._refused_said = 0.0
+        self._complaints: dict[str, float] = {}
+        self._fleet_failure = ""
+        self._fleet_rests = 0.0
         self._noted = 0.0
         self._pong = format_message("pong")
 
     async def start(self) -> None:
         """Listens. Raises UserError when it cannot."""
-        _raise_descriptor_limit(self.limit)
-        listener = _listen(self.address, self.port)
+        needed = self.limit + 64 + (0 if self._ssl is None else self.limit + HANDSHAKES_MORE)
+        possible = raise_descriptor_limit(needed)
+        if possible < needed:
+            logger.warning(
+                "%d clients need %d open files and this account may have %d: raise the limit (ulimit -n)",
+                self.limit,
+                needed,
+                possible,
+            )
+        listener = listen(self.address, self.port, PORT)
         self.address, self.port = listener.getsockname()[:2]
-        loop = asyncio.get_running_loop()
-        handshake = HANDSHAKE_TIMEOUT if self._ssl is not None else None
-        self._server = await loop.create_server(
-            self._client, sock=listener, ssl=self._ssl, backlog=BACKLOG, ssl_handshake_timeout=handshake
-        )
+        listener.setblocking(False)
+        self._accepting = asyncio.get_running_loop().create_task(self._accept(listener))
+        # One turn, so that it has begun: what never began could not be cancelled in good order.
+        await asyncio.sleep(0)
         self._links.start()
 
     async def close(self, wait: float = 1.0) -> None:
         """Listens no more, and closes the connections; what waits may still be sent, for `wait` seconds."""
-        if self._server is not None:
-            self._server.close()
-            self._server = None
+        if self._accepting is not None:
+            accepting, self._accepting = self._accepting, None
+            await self._cancel([accepting])
+            await self._cancel(self._handshakes)
         await self._links.close(wait)
-        # One turn, so that each has begun: what never began could not be cancelled in good order.
+        await self._cancel([*self._tasks, *self._refusals])
+        self._commit()
+
+    async def _cancel(self, tasks: Iterable[asyncio.Task[None]]) -> None:
         await asyncio.sleep(0)
-        for task in self._tasks:
+        tasks = list(tasks)
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        if self._fleet is not None:
-            self._note(self._fleet.commit)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     async def __aenter__(self) -> "Peer":
         await self.start()
@@ -346,7 +381,7 @@ class Peer:
         answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         client._answers[number] = answer
         try:
-            if not client.send(format_message("ask", id=number, what=what, mac=mac)):
+            if not client.send_own(format_message("ask", id=number, what=what, mac=mac)):
                 raise AskError(f"{client} takes nothing at present")
             return await asyncio.wait_for(answer, timeout)
         except asyncio.TimeoutError:
@@ -354,19 +389,87 @@ class Peer:
         finally:
             client._answers.pop(number, None)
 
+    # --- who may come
+
+    async def _accept(self, listener: socket.socket) -> None:
+        # By itself, not by asyncio's server: that one begins a TLS handshake with whoever comes, however many.
+        loop = asyncio.get_running_loop()
+        with listener:
+            while True:
+                try:
+                    accepted, name = await loop.sock_accept(listener)
+                except OSError as error:
+                    self._complain(f"a connection could not be accepted ({error.strerror or error})")
+                    await asyncio.sleep(ACCEPT_REST)
+                    continue
+                if self._has_place():
+                    self._begin(accepted)
+                else:
+                    accepted.close()
+                    self._refuse(host_and_address(name)[1])
+                # Where many wait to be accepted, who is connected has a turn in between.
+                await asyncio.sleep(0)
+
+    def _begin(self, accepted: socket.socket) -> None:
+        if len(self._handshakes) >= self.limit + HANDSHAKES_MORE:
+            self._handshakes.popitem(last=False)[0].cancel()
+        task = asyncio.get_running_loop().create_task(self._connect(accepted))
+        self._handshakes[task] = None
+        task.add_done_callback(lambda done: self._handshakes.pop(done, None))
+
+    async def _connect(self, accepted: socket.socket) -> None:
+        handshake = HANDSHAKE_TIMEOUT if self._ssl is not None else None
+        # An OSError: it speaks no TLS, not in time, or is gone again.
+        with contextlib.suppress(OSError):
+            await asyncio.get_running_loop().connect_accepted_socket(
+                self._client, accepted, ssl=self._ssl, ssl_handshake_timeout=handshake
+            )
+
+    def _has_place(self) -> bool:
+        return len(self._clients) < self.limit or self._most_silent() is not None
+
+    def _most_silent(self) -> Client | None:
+        """Who gives way to a newcomer; None when nobody does."""
+        now = time.monotonic()
+        client = max(self._clients, key=lambda client: client.silence(now), default=None)
+        return client if client is not None and client.silence(now) >= SILENT_MAX else None
+
+    def _refuse(self, address: str) -> None:
+        self.refused += 1
+        self._complain(f"connections are refused: {self.limit} clients are connected, and no more may be", address)
+        if len(self._refusals) >= REFUSALS_MAX:
+            return
+        try:
+            handled = self._handler.refused(address)
+        except Exception:
+            logger.exception("%s: the program failed at its being refused", address)
+            return
+        if handled is not None and inspect.isawaitable(handled):
+            task = asyncio.get_running_loop().create_task(self._refuse_later(handled, address))
+            self._refusals.add(task)
+            task.add_done_callback(self._refusals.discard)
+
+    async def _refuse_later(self, handled: Awaitable[None], address: str) -> None:
+        try:
+            await handled
+        except Exception:
+            logger.exception("%s: the program failed at its being refused", address)
+
     # --- what the connections tell (connection.Owner)
 
     def opened(self, client: Client) -> bool:
         """For Links."""
-        if self._server is None:
+        if self._accepting is None:
             return False
         if len(self._clients) >= self.limit:
-            self.refused += 1
-            if time.monotonic() - self._refused_said >= 1:
-                self._refused_said = time.monotonic()
-                logger.warning("%s refused: %d clients are connected, and no more may be", client.address, self.limit)
-            self._handler.refused(client.address)
-            return False
+            silent = self._most_silent()
+            if silent is None:
+                # At once, whatever the program does about it.
+                client.abort()
+                self._refuse(client.address)
+                return False
+            silent.abort("it was silent, and its place was needed")
+            self._clients.discard(silent)
         self._clients.add(client)
         self._do(client, self._handler.connected, client)
         return True
@@ -384,14 +487,19 @@ class Peer:
 
     def settled(self, client: Client) -> None:
         """For Links: acknowledges all that was delivered at once."""
-        if not client._acks:
+        acks = client._acks
+        if not acks:
             return
-        acks, client._acks = client._acks, {}
-        if self._fleet is not None and not self._note(self._fleet.commit):
+        if not self._commit():
+            acks.clear()
             client.close("the fleet's database failed")
             return
-        for sequence, number in acks.items():
-            client.send(format_message("ack", sequence=sequence, id=number))
+        for sequence, number in list(acks.items()):
+            if not client.send_own(format_message("ack", sequence=sequence, id=number)):
+                break
+            del acks[sequence]
+        if len(acks) > ACKS_MAX:
+            client.close("it takes no acknowledgements")
 
     def is_busy(self, client: Client) -> bool:
         """For Links."""
@@ -402,9 +510,7 @@ class Peer:
         self._clients.discard(client)
         self._remember(client, reason)
         self._holding.discard(client)
-        name = client.board
-        if name is not None and self._boards.get(name) is client:
-            del self._boards[name]
+        if self._leave(client):
             self._note_seen([client])
         for answer in client._answers.values():
             if not answer.done():
@@ -474,11 +580,11 @@ class Peer:
         try:
             kind, fields = parse_message(text)
             if kind == "ping":
-                client.send(self._pong)
+                client.send_own(self._pong)
             elif kind == "keep":
                 self._take_keep(client, fields)
             elif kind == "report":
-                self._hold_or_do(client, self._report, (client, _report(fields)))
+                self._hold_or_do(client, self._do_report, _report(fields))
             elif kind == "hello":
                 self._hello(client, _hello(fields))
             elif kind == "proof":
@@ -498,82 +604,98 @@ class Peer:
             raise ValueError("id")
         if not isinstance(data, str):
             raise ValueError("data")
-        arguments = (client, sequence.lower(), number, _whole(data))
-        if client._held or is_message(data):
-            self._hold_or_do(client, self._keep, arguments)
-        else:
-            self._do(client, self._keep, *arguments)
+        client._held_size += len(data) if client._is_undecided else 0
+        self._hold_or_do(client, self._do_keep, sequence.lower(), number, _whole(data))
 
-    def _hold_or_do(self, client: Client, function: Callable[..., Handled], arguments: tuple[Any, ...]) -> None:
-        """What a board says of itself waits until it has proven who it is, so that a report at once is not in vain."""
+    def _hold_or_do(self, client: Client, do: Callable[..., None], *arguments: Any) -> None:
+        """A report, or what is kept, waits until its sender has proven who it is: whose it is counts for both."""
         if not client._is_undecided:
-            self._do(client, function, *arguments)
+            do(client, *arguments)
             return
         if not client._held:
             client._held_since = time.monotonic()
             self._holding.add(client)
-        client._held.append((function, arguments))
-        if len(client._held) >= HELD_MAX:
+        client._held.append((do, (client, *arguments)))
+        if len(client._held) >= HELD_MAX or client._held_size > self._links.options.receive_limit:
             self._decide(client)
+
+    def _do_report(self, client: Client, report: Report) -> None:
+        self._do(client, self._report, client, report)
+
+    def _do_keep(self, client: Client, sequence: str, number: int, data: str) -> None:
+        # Whose it is is settled now, and not when its turn comes.
+        owner = client.board if client.is_verified else None
+        self._do(client, self._keep, client, (owner or "", sequence), number, data)
 
     def _decide(self, client: Client) -> None:
         """It has proven who it is, or does not."""
         client._is_undecided = False
         self._holding.discard(client)
         held, client._held = client._held, []
-        for function, arguments in held:
-            self._do(client, function, *arguments)
+        client._held_size = 0
+        for do, arguments in held:
+            do(*arguments)
         if client._task is None:
             self.settled(client)
 
-    def _keep(self, client: Client, sequence: str, number: int, data: str) -> Handled:
+    def _keep(self, client: Client, numbering: Numbering, number: int, data: str) -> Handled:
         if client._has_failed:
             # One before it was not handled: this one comes again, behind that one.
             return None
-        if sequence in self._busy:
-            return self._keep_after(self._busy[sequence], client, sequence, number, data)
+        if numbering in self._busy:
+            return self._keep_after(self._busy[numbering], client, numbering, number, data)
         try:
-            last = self._last(sequence)
+            last = self._last(numbering)
             if number <= last:
                 self.repeated += 1
-                client._acks[sequence] = last
+                client._acks[numbering[1]] = last
                 return None
             handled = self._hand_out(client, data)
             if handled is not None and inspect.isawaitable(handled):
-                return self._keep_later(handled, client, sequence, number)
-            self._delivered(client, sequence, number)
+                # From now on, and not only from when it begins: the same may come on another connection before.
+                done = self._busy[numbering] = asyncio.get_running_loop().create_future()
+                return self._keep_later(handled, done, client, numbering, number)
+            self._delivered(client, numbering, number)
         except Exception as error:
             self._keep_failed(client, error)
         return None
 
-    async def _keep_later(self, handled: Awaitable[None], client: Client, sequence: str, number: int) -> None:
-        done = self._busy[sequence] = asyncio.get_running_loop().create_future()
+    async def _keep_later(
+        self,
+        handled: Awaitable[None],
+        done: "asyncio.Future[None]",
+        client: Client,
+        numbering: Numbering,
+        number: int,
+    ) -> None:
         try:
             await handled
-            self._delivered(client, sequence, number)
+            self._delivered(client, numbering, number)
         except Exception as error:
             self._keep_failed(client, error)
         finally:
-            del self._busy[sequence]
+            del self._busy[numbering]
             done.set_result(None)
 
     async def _keep_after(
-        self, other: "asyncio.Future[None]", client: Client, sequence: str, number: int, data: str
+        self, other: "asyncio.Future[None]", client: Client, numbering: Numbering, number: int, data: str
     ) -> None:
         # The same numbering on a connection that broke, of which a message is still being handled.
         await asyncio.shield(other)
-        handled = self._keep(client, sequence, number, data)
+        handled = self._keep(client, numbering, number, data)
         if handled is not None:
             await handled
 
     def _keep_failed(self, client: Client, error: Exception) -> None:
-        if isinstance(error, UserError):
+        client._has_failed = True
+        if isinstance(error, FleetError):
             self._complain(str(error))
+            # Those before it may be lost to the database too.
+            client._acks.clear()
         else:
             logger.error("%s: the program failed at what it sent", client, exc_info=error)
-        client._has_failed = True
-        # Those before it were handled.
-        self.settled(client)
+            # Those before it were handled.
+            self.settled(client)
         client.close("what it sent could not be handled: it has to send it again")
 
     def _hand_out(self, client: Client, data: str) -> Handled:
@@ -590,29 +712,37 @@ class Peer:
             return None
         return self._report(client, report) if report is not None else None
 
-    def _last(self, sequence: str) -> int:
-        last = self._sequences.get(sequence, 0)
-        return last if self._fleet is None else max(last, self._fleet.last(sequence))
+    def _last(self, numbering: Numbering) -> int:
+        """The highest id that was delivered, which is also in the database, if there is one."""
+        last = self._sequences[not numbering[0]].get(numbering, 0)
+        if self._fleet is None:
+            return last
+        recorded = self._with_fleet(lambda fleet: fleet.last(*numbering))
+        if last > recorded:
+            # It could not be recorded when it was delivered.
+            self._with_fleet(lambda fleet: fleet.delivered(*numbering, last))
+        return max(last, recorded)
 
-    def _delivered(self, client: Client, sequence: str, number: int) -> None:
-        self._sequences[sequence] = number
-        self._sequences.move_to_end(sequence)
-        if len(self._sequences) > SEQUENCES_MAX:
-            self._sequences.popitem(last=False)
+    def _delivered(self, client: Client, numbering: Numbering, number: int) -> None:
+        known = self._sequences[not numbering[0]]
+        known[numbering] = number
+        known.move_to_end(numbering)
+        if len(known) > SEQUENCES_MAX:
+            known.popitem(last=False)
         if self._fleet is not None:
-            self._fleet.delivered(sequence, number)
-        client._acks[sequence] = number
+            self._with_fleet(lambda fleet: fleet.delivered(*numbering, number))
+        client._acks[numbering[1]] = number
 
     def _report(self, client: Client, report: Report) -> Handled:
         report = Report(report.event, report.version, report.percent, report.reason, client.is_verified)
-        fleet, name = self._fleet, client.board
-        if fleet is not None and name is not None:
+        name = client.board
+        if name is not None:
             self._note(
-                lambda: fleet.report(
+                lambda fleet: fleet.report(
                     name, report.event, version=report.version, percent=report.percent, reason=report.reason
                 )
             )
-            self._note(fleet.commit)
+            self._commit()
         return self._handler.report(client, report)
 
     def _hello(self, client: Client, hello: Hello) -> None:
@@ -621,11 +751,9 @@ class Peer:
         if client.board is not None and not is_same:
             self._expel(client)
         client.hello = hello
-        if not is_same:
-            client.is_verified = client.is_admitted = False
         if client._challenge is None or not is_same:
             client._challenge = random_secrets.token_hex(16)
-        client.send(format_message("welcome", challenge=client._challenge))
+        client.send_own(format_message("welcome", challenge=client._challenge))
         if self.secrets is None or client.is_verified:
             self._admit(client)
         elif hello.board not in self.secrets:
@@ -658,7 +786,7 @@ class Peer:
             logger.warning(line, client.address, client.hello.board)
 
     def _admit(self, client: Client) -> None:
-        hello, fleet = client.hello, self._fleet
+        hello = client.hello
         assert hello is not None
         client.is_admitted = True
         client._is_undecided = False
@@ -666,24 +794,35 @@ class Peer:
         self._boards[hello.board] = client
         if other is not None and other is not client and client.is_verified:
             other.close("the same board has connected anew")
-        if fleet is not None:
-            self._note(
-                lambda: fleet.hello(
-                    hello.board,
-                    application=hello.application,
-                    version=hello.version,
-                    state=hello.condition,
-                    platform=hello.platform,
-                    otalink=hello.otalink,
-                    address=client.address,
-                    verified=client.is_verified,
-                )
+        self._note(
+            lambda fleet: fleet.hello(
+                hello.board,
+                application=hello.application,
+                version=hello.version,
+                state=hello.condition,
+                platform=hello.platform,
+                otalink=hello.otalink,
+                address=client.address,
+                verified=client.is_verified,
             )
-            self._note(fleet.commit)
+        )
+        self._commit()
+
+    def _leave(self, client: Client) -> bool:
+        """It is no longer the one that its board's name means. False when it was not."""
+        name = client.board
+        if name is None or self._boards.get(name) is not client:
+            return False
+        # Another that is taken for the same board, as can be where nobody has to prove anything.
+        others = [one for one in self._clients if one is not client and one.board == name and not one.is_closing]
+        if others:
+            self._boards[name] = max(others, key=lambda one: one.connected)
+        else:
+            del self._boards[name]
+        return True
 
     def _expel(self, client: Client) -> None:
-        if client.board is not None and self._boards.get(client.board) is client:
-            del self._boards[client.board]
+        self._leave(client)
         client.is_verified = client.is_admitted = False
 
     def _answer(self, client: Client, fields: dict[str, object]) -> None:
@@ -707,32 +846,49 @@ class Peer:
             self._past.popitem(last=False)
 
     def _note_seen(self, clients: Iterable[Client]) -> None:
-        fleet = self._fleet
-        if fleet is None:
-            return
         news = [client for client in clients if client.board is not None and client.last_seen > client._seen]
         if not news:
             return
         for client in news:
             client._seen = client.last_seen
-        self._note(lambda: fleet.seen((client.board or "", client.last_seen) for client in news))
-        self._note(fleet.commit)
+        self._note(lambda fleet: fleet.seen((client.board or "", client.last_seen) for client in news))
+        self._commit()
 
-    def _note(self, write: Callable[[], None]) -> bool:
-        """Writes to the database; a failure is said, and the peer goes on."""
+    def _commit(self) -> bool:
+        return self._note(lambda fleet: fleet.commit())
+
+    def _note(self, write: Callable[[Fleet], None]) -> bool:
+        """Writes to the database, if there is one; a failure is said, and the peer goes on."""
+        if self._fleet is None:
+            return True
         try:
-            write()
+            self._with_fleet(write)
         except UserError as error:
             self._complain(str(error))
             return False
-        self._complained = ""
         return True
 
-    def _complain(self, line: str) -> None:
-        # Once, and not again for each message while it lasts.
-        if line != self._complained:
-            self._complained = line
-            logger.error("%s", line)
+    def _with_fleet(self, do: Callable[[Fleet], T]) -> T:
+        """Does something with the database. Raises FleetError, also for some time after it has failed."""
+        assert self._fleet is not None
+        if time.monotonic() < self._fleet_rests:
+            raise FleetError(self._fleet_failure)
+        try:
+            return do(self._fleet)
+        except FleetError as error:
+            self._fleet_failure = str(error)
+            self._fleet_rests = time.monotonic() + FLEET_REST
+            raise
+
+    def _complain(self, line: str, who: str = "") -> None:
+        """Says what is wrong, of `who` for one; but not again and again while it lasts."""
+        now = time.monotonic()
+        if now - self._complaints.get(line, -COMPLAINT_INTERVAL) < COMPLAINT_INTERVAL:
+            return
+        if len(self._complaints) >= COMPLAINTS_MAX:
+            self._complaints.clear()
+        self._complaints[line] = now
+        logger.error("%s", f"{who}: {line}" if who else line)
 
 
 def faults_line(counters: Counters) -> str:
@@ -773,48 +929,3 @@ def _text(fields: dict[str, object], key: str) -> str | None:
 def _whole(text: str) -> str:
     """`text` without halves of surrogate pairs, which JSON can say and nothing can carry further."""
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-
-
-def _listen(address: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    both = address == "::" and socket.has_dualstack_ipv6()
-    try:
-        return socket.create_server((address, port), family=family, backlog=BACKLOG, dualstack_ipv6=both)
-    except OSError as error:
-        raise UserError(_why_not(error, address, port)) from None
-
-
-def _why_not(error: OSError, address: str, port: int) -> str:
-    if error.errno == errno.EADDRINUSE:
-        return f"port {port} is in use, by another peer perhaps: stop what listens there, or choose another with --port"
-    # Windows answers EACCES for a port that another program holds for itself alone.
-    if error.errno == errno.EACCES:
-        rights = "an administrator's rights" if os.name == "posix" and port < 1024 else "rights that you do not have"
-        return f"port {port} needs {rights}: choose one from 1024 on with --port, such as {PORT}"
-    if error.errno == errno.EADDRNOTAVAIL:
-        return f"{address} is no address of this machine: choose one that is with --address, or 0.0.0.0 for all"
-    return f"{address} port {port} cannot be listened on ({error.strerror or error})"
-
-
-def _raise_descriptor_limit(clients: int) -> None:
-    """Lets the process have as many open files as `clients` need, as far as the system lets it."""
-    try:
-        import resource  # there is none on Windows
-    except ImportError:
-        return
-    needed = clients + 64
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft == resource.RLIM_INFINITY or soft >= needed:
-        return
-    possible = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
-    try:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (possible, hard))
-    except (OSError, ValueError):
-        possible = soft
-    if possible < needed:
-        logger.warning(
-            "%d clients need %d open files and this account may have %d: raise the limit (ulimit -n)",
-            clients,
-            needed,
-            possible,
-        )

@@ -70,7 +70,7 @@ class PeerClient:
                 ),
                 self._timeout,
             )
-        except (OSError, asyncio.TimeoutError) as error:
+        except (OSError, asyncio.TimeoutError, UnicodeError) as error:
             raise UserError(_why_not(error, self.host, self.port)) from None
         self._connection = connection
         self._links.start()
@@ -153,7 +153,8 @@ class PeerClient:
 
 
 def _why_not(error: BaseException, host: str, port: int) -> str:
-    if isinstance(error, socket.gaierror):
+    # A name with an empty or an overlong part cannot even be looked up.
+    if isinstance(error, socket.gaierror | UnicodeError):
         return f"there is no host {host}: check the name, or give its IP address"
     if isinstance(error, tls.SSLCertVerificationError):
         return f"{host} port {port}: its certificate is not trusted ({error.verify_message}): name its CA with --ca"

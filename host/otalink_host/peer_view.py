@@ -88,10 +88,9 @@ class Target:
 class _View(Handler):
     """Says what happens, and answers as it is told."""
 
-    def __init__(self, screen: "_Screen", manner: Manner, recorder: Recorder | None) -> None:
+    def __init__(self, screen: "_Screen", manner: Manner) -> None:
         self._screen = screen
         self._manner = manner
-        self._recorder = recorder
 
     def connected(self, client: Client) -> Handled:
         self._screen.event(f"{client.address} connected")
@@ -145,7 +144,7 @@ class _View(Handler):
 async def serve(stop: asyncio.Event, place: Place, manner: Manner, fleet: Fleet | None) -> bool:
     """Serves until `stop` is set, or "quit" is typed."""
     screen = _Screen()
-    view = _View(screen, manner, place.recorder)
+    view = _View(screen, manner)
     peer = _peer(place, view, fleet)
     with _logged(screen):
         async with peer:
@@ -279,11 +278,11 @@ async def talk(stop: asyncio.Event, target: Target, manner: Manner, wait: float 
         async for item in client:
             heard = time.monotonic()
             if isinstance(item, tuple):
-                screen.say(f"A fault came: {RESULTS[item[0]]}")
+                screen.note(f"A fault came: {RESULTS[item[0]]}")
                 continue
             if not manner.quiet:
                 # As it is, so that it can be piped on; but for what a terminal must not get.
-                screen.say(printable(item, 100_000) if screen.is_terminal else item)
+                print_line(printable(item, 100_000) if sys.stdout.isatty() else item)
             reply = item if manner.echo else manner.answer
             if reply is not None:
                 await send(reply)
@@ -373,10 +372,9 @@ async def soak_as_server(stop: asyncio.Event, place: Place, plan: Plan) -> bool:
 
 
 def print_line(line: str) -> None:
-    """Prints a line."""
-    _console().print(line)
+    """Prints a line, as it is."""
     # Whoever reads a pipe waits for it.
-    sys.stdout.flush()
+    print(line, flush=True)
 
 
 def print_table(table: Table) -> None:

@@ -31,12 +31,12 @@ from pyftpdlib.servers import FTPServer as PyftpdlibServer
 
 from otalink_host.accounts import load_passwords, password_matches
 from otalink_host.errors import UserError
+from otalink_host.listening import BACKLOG, listen, raise_descriptor_limit
 from otalink_host.settings import Account, Settings
 
 logger = logging.getLogger("otalink.server")
 
-# Two hundred boards that come back from the same power cut call within a second; 100, the default, lost most of them.
-BACKLOG = 1024
+USUAL_PORT = 2121
 # How soon a stop is noticed, in seconds.
 TICK = 0.1
 # Whoever has not logged in by then, in seconds, gives up the place to somebody else.
@@ -87,9 +87,9 @@ class FtpServer:
         self.settings = settings
         self._stop = threading.Event()
         self._transfers: deque[Transfer] = deque(maxlen=TRANSFERS_KEPT)
-        _raise_descriptor_limit(settings.sessions)
+        _have_descriptors(settings.sessions)
         _keep_pyftpdlib_quiet()
-        listener = _listen(settings.address, settings.port)
+        listener = listen(settings.address, settings.port, USUAL_PORT)
         self._loop = ioloop.IOLoop()
         # pyftpdlib configures a handler by attributes of its class: each server has a class of its own.
         handler = type(
@@ -554,43 +554,15 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text[:200])
 
 
-def _listen(address: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    both = address == "::" and socket.has_dualstack_ipv6()
-    try:
-        return socket.create_server((address, port), family=family, backlog=BACKLOG, dualstack_ipv6=both)
-    except OSError as error:
-        raise UserError(_why_not(error, address, port)) from None
-
-
-def _why_not(error: OSError, address: str, port: int) -> str:
-    if error.errno == errno.EADDRINUSE:
-        return f"port {port} is in use: stop what listens there, or choose another with --port"
-    # Windows answers EACCES for a port that another program holds for itself alone.
-    if error.errno == errno.EACCES:
-        rights = "an administrator's rights" if os.name == "posix" and port < 1024 else "rights that you do not have"
-        return f"port {port} needs {rights}: choose one from 1024 on with --port, such as 2121"
-    if error.errno == errno.EADDRNOTAVAIL:
-        return f"{address} is no address of this machine: choose one that is with --address, or 0.0.0.0 for all"
-    return f"{address} port {port} cannot be listened on ({error.strerror})"
-
-
-def _raise_descriptor_limit(sessions: int) -> None:
+def _have_descriptors(sessions: int) -> None:
     """Makes sure that the process may open what `sessions` need: two sockets and a file each."""
-    try:
-        import resource  # there is none on Windows
-    except ImportError:
-        return
     needed = 3 * sessions + 64
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft == resource.RLIM_INFINITY or soft >= needed:
-        return
-    if hard != resource.RLIM_INFINITY and hard < needed:
+    possible = raise_descriptor_limit(needed)
+    if possible < needed:
         raise UserError(
-            f"{sessions} sessions need {needed} open files and this account may have {hard}: "
+            f"{sessions} sessions need {needed} open files and this account may have {possible}: "
             f"lower sessions in [server], or raise the limit (ulimit -n)"
         )
-    resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
 
 
 def _keep_pyftpdlib_quiet() -> None:

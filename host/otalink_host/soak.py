@@ -145,6 +145,7 @@ class Soak:
             (self.plan.count - self.sent, "not sent"),
             (self.missing, "missing"),
             (max(self.good - self.plan.wanted, 0), "too many"),
+            (self.others if self.numbered else 0, "without a number"),
             (self.twice, "twice"),
             (self.late, "out of order"),
             (self.foreign, "of another soak"),

@@ -69,12 +69,23 @@ def test_a_new_hello_replaces_the_old_and_keeps_when_the_board_was_first_seen(pa
         assert (board.event, board.event_version, board.reason) == ("rolled back", "1.0.0.3", "it was slow")
 
 
-def test_a_confirmed_release_is_what_the_board_runs(path: Path) -> None:
+def test_a_release_on_trial_is_confirmed(path: Path) -> None:
     with Fleet(path) as fleet:
-        fleet.hello("board-1", version="1.0.0.2", state="trial")
+        fleet.hello("board-1", version="1.0.0.3", state="trial")
         fleet.report("board-1", "confirmed", version="1.0.0.3")
         (board,) = fleet.boards()
         assert (board.version, board.state) == ("1.0.0.3", "confirmed")
+
+
+@pytest.mark.parametrize(
+    ("version", "state"), [("1.0.0.4", "trial"), ("1.0.0.3", "reverted from 1.0.0.4"), (None, None)]
+)
+def test_a_confirmation_that_comes_late_changes_nothing(path: Path, version: str | None, state: str | None) -> None:
+    with Fleet(path) as fleet:
+        fleet.hello("board-1", version=version, state=state)
+        fleet.report("board-1", "confirmed", version="1.0.0.3")
+        (board,) = fleet.boards()
+        assert (board.version, board.state, board.event_version) == (version, state, "1.0.0.3")
 
 
 def test_a_board_that_never_said_hello_is_not_made_by_its_reports(path: Path) -> None:
@@ -93,21 +104,29 @@ def test_a_board_can_be_forgotten(path: Path) -> None:
 
 def test_the_highest_id_of_a_numbering_counts(path: Path) -> None:
     with Fleet(path) as fleet:
-        assert fleet.last("a" * 16) == 0
+        assert fleet.last("", "a" * 16) == 0
         for number in (1, 3, 2):
-            fleet.delivered("a" * 16, number)
-        assert fleet.last("a" * 16) == 3
-        fleet.delivered("b" * 16, (1 << 63) - 1)
+            fleet.delivered("", "a" * 16, number)
+        assert fleet.last("", "a" * 16) == 3
+        fleet.delivered("", "b" * 16, (1 << 63) - 1)
+        fleet.delivered("board-1", "a" * 16, 1)
     with Fleet(path) as fleet:
-        assert (fleet.last("a" * 16), fleet.last("b" * 16)) == (3, (1 << 63) - 1)
+        assert (fleet.last("", "a" * 16), fleet.last("", "b" * 16)) == (3, (1 << 63) - 1)
+        assert (fleet.last("board-1", "a" * 16), fleet.last("board-2", "a" * 16)) == (1, 0)
 
 
 def test_numberings_are_forgotten_the_oldest_first(path: Path) -> None:
     with Fleet(path) as fleet:
         for number in range(10):
-            fleet.delivered(f"{number:016}", 1)
+            fleet.delivered("", f"{number:016}", 1)
+            fleet.delivered("board-1", f"{number:016}", 1)
         fleet.prune(3)
-        assert [fleet.last(f"{number:016}") for number in range(10)] == [0] * 7 + [1] * 3
+        assert [fleet.last("", f"{number:016}") for number in range(10)] == [0] * 7 + [1] * 3
+        # Those of nobody in particular push out none of a board's.
+        for number in range(10, 20):
+            fleet.delivered("", f"{number:016}", 1)
+        fleet.prune(3)
+        assert [fleet.last("board-1", f"{number:016}") for number in range(10)] == [0] * 7 + [1] * 3
 
 
 def test_there_is_an_end_to_what_strangers_can_fill_it_with(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -122,8 +141,8 @@ def test_there_is_an_end_to_what_strangers_can_fill_it_with(path: Path, monkeypa
         fleet.hello("board-1", version="1.0.0.3")
         assert names(fleet) == ["board-0", "board-1", "board-2"]
         for number in range(10):
-            fleet.delivered(f"{number:016}", 1)
-        assert sum(fleet.last(f"{number:016}") for number in range(10)) == 3
+            fleet.delivered("", f"{number:016}", 1)
+        assert sum(fleet.last("", f"{number:016}") for number in range(10)) == 3
 
 
 def test_what_is_committed_outlives_a_kill(path: Path) -> None:
@@ -134,7 +153,7 @@ def test_what_is_committed_outlives_a_kill(path: Path) -> None:
         "fleet = Fleet(Path(sys.argv[1]))\n"
         "fleet.hello('board-1', version='1.0.0.2')\n"
         "for number in range(1, 1001):\n"
-        "    fleet.delivered('a' * 16, number)\n"
+        "    fleet.delivered('', 'a' * 16, number)\n"
         "    fleet.commit()\n"
         "fleet.hello('board-2')\n"
         "print('ready', flush=True)\n"
@@ -150,7 +169,7 @@ def test_what_is_committed_outlives_a_kill(path: Path) -> None:
             assert names(fleet) == ["board-1"]
         child.send_signal(signal.SIGKILL)
     with Fleet(path) as fleet:
-        assert fleet.last("a" * 16) == 1000
+        assert fleet.last("", "a" * 16) == 1000
         assert names(fleet) == ["board-1"]
 
 

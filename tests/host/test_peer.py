@@ -1,6 +1,7 @@
 """The peer, as clients on real sockets see it."""
 
 import asyncio
+import contextlib
 import datetime
 import gc
 import ipaddress
@@ -238,6 +239,153 @@ def test_there_are_thirty_clients_and_the_next_is_refused_and_counted() -> None:
                 client.send("still here")
                 assert await client.text() == "still here"
                 await client.close()
+
+    run(main)
+
+
+def test_where_it_is_full_the_one_that_was_silent_the_longest_gives_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("otalink_host.peer.SILENT_MAX", 0.3)
+
+    async def main() -> None:
+        handler = Echo()
+        async with peer_for(handler, clients=2) as peer, connected(peer) as silent, connected(peer) as active:
+            await until(lambda: len(peer.clients) == 2)
+            await asyncio.sleep(0.2)
+            active.send("here")
+            await active.text()
+            async with connected(peer) as refused:
+                assert await refused.is_closed()
+            await asyncio.sleep(0.2)
+            async with connected(peer) as new:
+                new.send("let in")
+                assert await new.text() == "let in"
+                assert await silent.is_closed()
+                assert len(peer.clients) == 2
+                active.send("still here")
+                assert await active.text() == "still here"
+            await until(lambda: len(peer.clients) == 1)
+            assert ("disconnected", "it was silent, and its place was needed") in handler.events
+            assert (peer.refused, peer.counters().frames_in) == (1, 3)
+
+    run(main)
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_KEEPIDLE"), reason="this system has other options")
+def test_an_end_that_was_switched_off_is_noticed_in_a_minute() -> None:
+    async def main() -> None:
+        async with peer_for() as peer, connected(peer):
+            await until(lambda: len(peer.clients) == 1)
+            transport = peer.clients[0]._transport
+            assert transport is not None
+            plain = transport.get_extra_info("socket")
+            assert plain.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+            names = (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT)
+            assert [plain.getsockopt(socket.IPPROTO_TCP, name) for name in names] == [30, 10, 3]
+
+    run(main)
+
+
+@pytest.mark.parametrize("kind", ["later", "failing", "failing later"])
+def test_who_is_refused_stays_out_whatever_the_program_does_about_it(
+    kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Refusing(Echo):
+        def refused(self, address: str) -> Any:
+            if kind == "failing":
+                raise RuntimeError("a fault of the program")
+            return self._later(address)
+
+        async def _later(self, address: str) -> None:
+            self.events.append(("refused", address))
+            if kind != "later":
+                raise RuntimeError("a fault of the program")
+
+    async def main() -> None:
+        handler = Refusing()
+        async with peer_for(handler, clients=1) as peer, connected(peer):
+            await until(lambda: len(peer.clients) == 1)
+            for _ in range(2):
+                async with connected(peer) as refused:
+                    refused.writer.write(encode_frame("over the limit"))
+                    assert await refused.is_closed()
+            await until(lambda: peer.refused == 2)
+            if kind != "failing":
+                await until(lambda: len(handler.events) == 3)
+            assert peer.counters().frames_in == 0
+
+    run(main)
+    assert caplog.text.count("connections are refused") == 1
+    assert ("a fault of the program" in caplog.text) == (kind != "later")
+
+
+def test_a_moment_without_descriptors_is_said_once_and_ends_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    async def main() -> None:
+        async with peer_for() as peer, connected(peer) as before:
+            before.send("here")
+            await before.text()
+            with socket.socket() as client:
+                client.setblocking(False)
+                resource.setrlimit(resource.RLIMIT_NOFILE, (client.fileno() + 1, hard))
+                try:
+                    await asyncio.get_running_loop().sock_connect(client, (LOOPBACK, peer.port))
+                    await asyncio.sleep(1.2)
+                finally:
+                    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+                await until(lambda: len(peer.clients) == 2)
+            before.send("still here")
+            assert await before.text() == "still here"
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    run(main)
+    assert caplog.text.count("a connection could not be accepted") == 1
+
+
+def test_a_flood_is_read_in_pieces_and_one_buffer_serves_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = 0
+
+    class Counted(FrameDecoder):
+        def __init__(self, *arguments: Any, **more: Any) -> None:
+            nonlocal made
+            made += 1
+            super().__init__(*arguments, **more)
+
+    monkeypatch.setattr("otalink_host.connection.FrameDecoder", Counted)
+
+    async def main() -> None:
+        async with peer_for() as peer:
+            for _ in range(5):
+                async with connected(peer) as client:
+                    for text in ("one", "two"):
+                        client.send(text)
+                        assert await client.text() == text
+                    (connection,) = peer.clients
+                    assert len(connection.get_buffer(-1)) == 64 * 1024
+                    connection.buffer_updated(0)
+                await until(lambda: not peer.clients)
+        assert made == 1
+
+    run(main)
+
+
+def test_what_comes_on_a_connection_that_is_being_closed_is_passed_over() -> None:
+    async def main() -> None:
+        failures: list[Any] = []
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: failures.append(context))
+        handler = Echo()
+        async with peer_for(handler) as peer, connected(peer, limit=1024) as client:
+            await until(lambda: len(peer.clients) == 1)
+            while peer.broadcast("x" * 2000):
+                pass
+            closing = peer.clients[0]
+            closing.close()
+            flood = encode_frame("y" * 1000)
+            for _ in range(2_000):
+                client.writer.write(flood)
+                await client.writer.drain()
+            # More than a receive buffer holds, and none of it counts.
+            assert closing.counters.bytes_in == 0
+            assert await client.is_closed()
+        assert failures == []
 
     run(main)
 
@@ -528,7 +676,13 @@ def test_closing_ends_connections_and_what_is_being_handled() -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"profile": "utf-7"}, {"receive_limit": 16}, {"receive_timeout": 0}, {"send_limit": -1}],
+    [
+        {"profile": "utf-7"},
+        {"receive_limit": 16},
+        {"receive_limit": 99_999_999_999},
+        {"receive_timeout": 0},
+        {"send_limit": -1},
+    ],
 )
 def test_options_that_cannot_be_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"."):
@@ -616,6 +770,36 @@ def test_tls_carries_the_same_frames(certificate: tuple[Path, Path]) -> None:
             await until(lambda: not peer.clients)
 
     run(main)
+
+
+@pytest.mark.filterwarnings("ignore:unclosed transport:ResourceWarning")
+def test_connections_without_a_handshake_take_no_clients_place(
+    certificate: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("otalink_host.peer.HANDSHAKES_MORE", 8)
+    server_side = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server_side.load_cert_chain(*certificate)
+    client_side = ssl.create_default_context(cafile=certificate[0])
+
+    async def main() -> None:
+        async with peer_for(ssl=server_side, clients=2) as peer, contextlib.AsyncExitStack() as stack:
+            for _ in range(50):
+                await stack.enter_async_context(connected(peer))
+            await until(lambda: len(peer._handshakes) == 10)
+            async with PeerClient(LOOPBACK, peer.port, ssl=client_side) as link:
+                link.send("21.5")
+                assert await anext(link) == "21.5"
+                # Where it is full, nobody's handshake is even begun.
+                async with PeerClient(LOOPBACK, peer.port, ssl=client_side):
+                    await until(lambda: len(peer.clients) == 2)
+                    before = set(peer._handshakes)
+                    async with connected(peer) as refused:
+                        assert await refused.is_closed()
+                    assert set(peer._handshakes) <= before
+            assert len(peer._handshakes) <= 10
+
+    run(main)
+    gc.collect()
 
 
 # Python 3.10 leaves the transport of a handshake that failed to its garbage collector.

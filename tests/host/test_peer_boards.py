@@ -1,9 +1,11 @@
 """otalink's own messages at the peer (docs/link.md): delivery, who is who, reports, and what may be asked."""
 
 import asyncio
+import contextlib
 import itertools
 import json
 import random
+import sqlite3
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -14,8 +16,8 @@ import pytest
 
 from otalink.message import format_message, parse_message
 from otalink.secret import is_proven, prove_board
-from otalink_host.errors import UserError
-from otalink_host.fleet import Fleet
+from otalink_host.connection import LinkOptions
+from otalink_host.fleet import Fleet, FleetError
 from otalink_host.peer import AskError, Client, Handled, Handler, Peer, Report
 from otalink_host.peer_client import PeerClient
 
@@ -283,6 +285,27 @@ def test_a_message_is_acknowledged_when_its_handler_is_done_with_it() -> None:
     run(main)
 
 
+def test_a_message_that_comes_on_two_connections_at_the_same_moment_is_delivered_once() -> None:
+    class Later(Noted):
+        def text(self, client: Client, text: str) -> Handled:
+            return self._later(text)
+
+        async def _later(self, text: str) -> None:
+            self.texts.append(text)
+
+    async def main() -> None:
+        handler = Later()
+        async with peer_for(handler) as peer, board_at(peer) as old, board_at(peer) as new:
+            await until(lambda: len(peer.clients) == 2)
+            for client in peer.clients:
+                peer.frame(client, format_message("keep", sequence=SEQUENCE, id=1, data="once"))
+            await old.acknowledged(1)
+            await new.acknowledged(1)
+        assert handler.texts == ["once"]
+
+    run(main)
+
+
 @pytest.mark.parametrize("kind", ["at once", "later"])
 def test_connections_that_are_cut_at_random_lose_nothing_and_repeat_nothing(kind: str, tmp_path: Path) -> None:
     count = 2_000
@@ -328,7 +351,148 @@ def test_the_memory_of_numberings_is_bounded(monkeypatch: pytest.MonkeyPatch) ->
             for number in range(50):
                 board.keep(1, "x", sequence=f"{number:016x}")
             await board.settled()
-            assert len(peer._sequences) == 10
+            assert [len(known) for known in peer._sequences] == [0, 10]
+
+    run(main)
+
+
+def test_what_waits_behind_a_message_that_failed_is_not_delivered_before_it() -> None:
+    class Failing(Noted):
+        fails = True
+
+        def text(self, client: Client, text: str) -> Handled:
+            return self._later(text)
+
+        async def _later(self, text: str) -> None:
+            await asyncio.sleep(0.05)
+            if text == "1" and self.fails:
+                self.fails = False
+                raise RuntimeError("the disk is full")
+            self.texts.append(text)
+
+    async def main() -> None:
+        handler = Failing()
+        async with peer_for(handler) as peer:
+            async with board_at(peer) as board:
+                for number in (1, 2, 3):
+                    board.keep(number, str(number))
+                assert [text async for text in board.link] == []
+            async with board_at(peer) as board:
+                for number in (1, 2, 3):
+                    board.keep(number, str(number))
+                await board.acknowledged(3)
+        assert handler.texts == ["1", "2", "3"]
+
+    run(main)
+
+
+def fill(peer: Peer, frames: int = 20_000) -> None:
+    """Sends to all, who take nothing at present, until their queues are full."""
+    for _ in range(frames):
+        if not peer.broadcast("x" * 2000):
+            return
+    pytest.fail("the queue is never full")
+
+
+@pytest.mark.parametrize("count", [8, 500])
+def test_what_is_delivered_while_the_queue_is_full_is_acknowledged(count: int) -> None:
+    async def main() -> None:
+        handler = Noted()
+        async with peer_for(handler) as peer, board_at(peer) as board:
+            await until(lambda: len(peer.clients) == 1)
+            board.link.connection.pause()
+            fill(peer)
+            for number in range(1, count + 1):
+                board.keep(number, str(number))
+                board.say("ping")
+                if number % 50 == 0:
+                    await asyncio.sleep(0.02)
+            await until(lambda: len(handler.texts) == count)
+            (client,) = peer.clients
+            assert len(client._own) <= 64
+            board.link.connection.resume()
+            kinds = []
+            acknowledged = 0
+            while acknowledged < count:
+                text = await asyncio.wait_for(anext(board.link), 5)
+                if text.startswith("{"):
+                    kind, fields = parse_message(text)
+                    kinds.append(kind)
+                    acknowledged = fields.get("id", acknowledged)
+            assert "pong" in kinds
+            assert client.counters.unsent == 1
+
+    run(main)
+
+
+def test_who_takes_no_acknowledgements_of_ever_more_numberings_is_disconnected() -> None:
+    async def main() -> None:
+        handler = Noted()
+        async with peer_for(handler) as peer, board_at(peer) as board:
+            await until(lambda: len(peer.clients) == 1)
+            board.link.connection.pause()
+            fill(peer)
+            for number in range(1_000):
+                board.keep(1, "x", sequence=f"{number:016x}")
+            await until(lambda: peer.clients[0].is_closing)
+            assert len(peer.clients[0]._acks) < 600
+            board.link.connection.abort()
+            await until(lambda: handler.reasons == ["it takes no acknowledgements"])
+
+    run(main)
+
+
+def test_a_client_that_has_heard_a_boards_numbering_cannot_use_it_up() -> None:
+    async def main() -> None:
+        handler = Noted()
+        async with peer_for(handler, secrets=SECRETS, verify_timeout=0.2) as peer:
+            for secret, changes in (("wrong-secret", {}), (SECRETS["board-2"], {"board": "board-2"})):
+                async with board_at(peer) as thief:
+                    thief.keep(1 << 60, "evil")
+                    await thief.hello(secret, **changes)
+                    await thief.acknowledged(1 << 60)
+            async with board_at(peer) as thief:
+                thief.keep(1 << 61, "evil too, of one that never says hello")
+                await thief.acknowledged(1 << 61)
+            async with board_at(peer) as board:
+                board.keep(5, "real")
+                await board.hello()
+                await board.acknowledged(5)
+        assert handler.texts[-1] == "real"
+
+    run(main)
+
+
+def test_numberings_of_strangers_push_out_none_of_a_boards(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("otalink_host.peer.SEQUENCES_MAX", 10)
+
+    async def main() -> None:
+        handler = Noted()
+        async with peer_for(handler, secrets=SECRETS) as peer, board_at(peer) as board, board_at(peer) as stranger:
+            await board.hello()
+            board.keep(1, "once")
+            await board.acknowledged(1)
+            await stranger.hello(board="board-99")
+            for number in range(50):
+                stranger.keep(1, "x", sequence=f"{number:016x}")
+            await stranger.settled()
+            board.keep(1, "once")
+            await board.acknowledged(1)
+        assert handler.texts.count("once") == 1
+        assert handler.texts.count("x") == 50
+
+    run(main)
+
+
+def test_what_waits_for_a_proof_is_bounded() -> None:
+    async def main() -> None:
+        handler = Noted()
+        options = LinkOptions(receive_limit=10_000)
+        async with peer_for(handler, secrets=SECRETS, options=options) as peer, board_at(peer) as board:
+            for number in range(1, 5):
+                board.keep(number, "x" * 4_000)
+            await board.acknowledged(4)
+            assert handler.texts == ["x" * 4_000] * 4
 
     run(main)
 
@@ -385,7 +549,9 @@ def test_a_client_that_proves_nothing_is_not_believed(case: str, tmp_path: Path)
                 assert not peer.find("board-1")
                 with pytest.raises(AskError):
                     await peer.ask("board-1", "restart")
-                with pytest.raises(AskError):
+                known = case in ("wrong secret", "no proof", "another's proof", "garbage")
+                why = "has not proven who it is" if known else "no secret of it is known here"
+                with pytest.raises(AskError, match=why):
                     await peer.ask(client, "restart")
                 assert handler.texts == ["data of its own"]
             assert fleet.boards() == []
@@ -466,6 +632,38 @@ def test_of_two_connections_of_one_board_the_newer_verified_one_counts() -> None
     run(main)
 
 
+def test_one_that_takes_a_boards_name_and_leaves_does_not_take_the_board_away() -> None:
+    async def main() -> None:
+        async with peer_for() as peer, board_at(peer) as board:
+            await board.hello(None)
+            for leaves in ("goes", "has another name"):
+                async with board_at(peer) as other:
+                    await other.hello(None)
+                    await other.settled()
+                    if leaves == "has another name":
+                        await other.hello(None, board="board-2")
+                        await other.settled()
+                        assert peer.send("board-1", "while it is there") == 1
+                        assert await anext(board.link) == "while it is there"
+                await until(lambda: len(peer.clients) == 1)
+                assert peer.send("board-1", leaves) == 1
+                assert await anext(board.link) == leaves
+
+    run(main)
+
+
+@pytest.mark.parametrize("name", ["shop-1 (verified): thermostat 9", " shop-1", "shop-1 ", " ", "", "x" * 65])
+def test_a_name_that_would_be_taken_for_more_than_a_name_is_refused(name: str) -> None:
+    async def main() -> None:
+        handler = Noted()
+        async with peer_for(handler) as peer, board_at(peer) as board:
+            board.say("hello", **{**HELLO, "board": name})
+            await board.settled()
+            assert (peer.clients[0].odd, handler.identities) == (1, [])
+
+    run(main)
+
+
 def test_a_board_that_went_back_says_from_what_and_why(tmp_path: Path) -> None:
     async def main() -> None:
         with Fleet(tmp_path / "fleet.db") as fleet:
@@ -512,6 +710,7 @@ def test_reports_reach_the_application_and_the_fleet(tmp_path: Path) -> None:
                 await board.settled()
                 (known,) = fleet.boards()
                 assert (known.event, known.event_version, known.reason) == ("rolled back", "1.0.0.3", "it was slow")
+                board.say("hello", **{**HELLO, "version": "1.0.0.4", "state": "trial"})
                 board.keep(2, format_message("report", event="confirmed", version="1.0.0.4"))
                 await board.settled()
                 (known,) = fleet.boards()
@@ -535,12 +734,12 @@ def test_a_kept_report_waits_until_its_sender_has_proven_who_it_is() -> None:
             board.keep(1, "before")
             board.keep(2, format_message("report", event="applied", version="1.0.0.3"))
             board.keep(3, "after")
-            await board.acknowledged(1)
-            await asyncio.sleep(0.1)
-            assert (handler.texts, handler.reports) == (["before"], [])
+            board.link.send("not kept")
+            await board.settled()
+            assert (handler.texts, handler.reports) == (["not kept"], [])
             await board.hello()
             await board.acknowledged(3)
-            assert handler.texts == ["before", "after"]
+            assert handler.texts == ["not kept", "before", "after"]
             assert handler.reports == [Report("applied", "1.0.0.3", verified=True)]
 
     run(main)
@@ -636,31 +835,87 @@ def test_a_handler_may_ask_another_board_while_texts_come() -> None:
 # --- a database that fails
 
 
+@pytest.mark.parametrize("method", ["delivered", "commit"])
 def test_a_fleet_that_cannot_be_written_to_acknowledges_nothing(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    method: str, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def main() -> None:
         handler = Noted()
         with Fleet(tmp_path / "fleet.db") as fleet:
+
+            def full(*arguments: object) -> None:
+                # What SQLite does of itself then.
+                fleet._database.rollback()
+                raise FleetError("fleet.db cannot be used (database or disk is full)")
+
             async with peer_for(handler, fleet=fleet) as peer:
-                works = fleet.delivered
-                monkeypatch.setattr(fleet, "delivered", full)
+                works = getattr(fleet, method)
+                monkeypatch.setattr(fleet, method, full)
+                for _ in range(3):
+                    async with board_at(peer) as board:
+                        board.keep(1, "one")
+                        assert [text async for text in board.link] == []
+                        assert handler.texts == ["one"]
+                monkeypatch.setattr(fleet, method, works)
+                assert fleet.last("", SEQUENCE) == 0
+                peer._fleet_rests = 0
                 async with board_at(peer) as board:
                     board.keep(1, "one")
-                    assert [text async for text in board.link] == []
-                monkeypatch.setattr(fleet, "delivered", works)
-                async with board_at(peer) as board:
-                    board.keep(1, "one")
+                    await board.acknowledged(1)
+                    assert fleet.last("", SEQUENCE) == 1
                     board.keep(2, "two")
                     await board.acknowledged(2)
         # It had been handed out, and is not again.
         assert handler.texts == ["one", "two"]
 
-    def full(sequence: str, number: int) -> None:
-        raise UserError("fleet.db cannot be used (database or disk is full)")
-
     run(main)
     assert caplog.text.count("disk is full") == 1
+
+
+def test_a_database_that_another_program_holds_holds_up_nobody_for_long(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def main() -> None:
+        path = tmp_path / "fleet.db"
+        with Fleet(path, lock_timeout=0.3) as fleet, contextlib.closing(sqlite3.connect(path)) as other:
+            async with peer_for(fleet=fleet) as peer, board_at(peer) as board, board_at(peer) as kept:
+                other.execute("BEGIN IMMEDIATE")
+                begun = time.monotonic()
+                for number in range(20):
+                    board.say("hello", **{**HELLO, "board": f"board-{number}"})
+                await board.settled()
+                # Not once for each of them.
+                assert time.monotonic() - begun < 2
+                kept.keep(1, "one")
+                assert [text async for text in kept.link] == []
+                other.rollback()
+                peer._fleet_rests = 0
+                await board.hello(None)
+                await board.settled()
+                assert [known.name for known in fleet.boards()] == ["board-1"]
+                async with board_at(peer) as again:
+                    again.keep(1, "one")
+                    await again.acknowledged(1)
+
+    run(main)
+    assert caplog.text.count("is locked by another program") == 1
+
+
+def test_a_fleet_that_is_full_is_said_once_and_acknowledges(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("otalink_host.fleet.BOARDS_MAX", 1)
+
+    async def main() -> None:
+        with Fleet(tmp_path / "fleet.db") as fleet:
+            async with peer_for(fleet=fleet) as peer, board_at(peer) as board:
+                for number in range(5):
+                    await board.hello(None, board=f"board-{number}")
+                    board.keep(number + 1, "x")
+                    await board.acknowledged(number + 1)
+
+    run(main)
+    assert caplog.text.count("takes no more") == 1
 
 
 # --- what the contract says, word by word

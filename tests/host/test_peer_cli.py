@@ -314,6 +314,51 @@ def test_a_pc_stands_in_for_a_board(start) -> None:
     peer.until("disconnected")
 
 
+def test_what_comes_is_piped_on_as_it_came(start) -> None:
+    texts = ["a\tb", "bell\x07", "cr\rx", "\x1b[31mred", "é→[bold]", "x" * 5_000]
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        client = start("peer", "--connect", f"127.0.0.1:{server.getsockname()[1]}")
+        connection, _ = server.accept()
+        with connection:
+            connection.sendall(b"".join(encode_frame(text) for text in texts) + b"garbage")
+    client.process.wait(10)
+    assert client.process.stdout is not None
+    assert client.process.stdout.buffer.read() == "".join(text + "\n" for text in texts).encode()
+    assert client.process.stderr is not None
+    assert "A fault came: no frame\n" in client.process.stderr.read()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a terminal of Unix")
+def test_a_terminal_gets_no_escape_sequences_whatever_is_said_of_it(tmp_path: Path) -> None:
+    import pty
+
+    outer, inner = pty.openpty()
+    shown = b""
+    try:
+        with (
+            socket.create_server(("127.0.0.1", 0)) as server,
+            subprocess.Popen(
+                [OTALINK, "peer", "--connect", f"127.0.0.1:{server.getsockname()[1]}"],
+                stdin=subprocess.DEVNULL,
+                stdout=inner,
+                stderr=inner,
+                cwd=tmp_path,
+                env={**os.environ, "TTY_COMPATIBLE": "0", "TERM": "dumb"},
+            ) as process,
+        ):
+            connection, _ = server.accept()
+            with connection:
+                connection.sendall(encode_frame("\x1b[31mred\x07"))
+            while b"red" not in shown:
+                shown += os.read(outer, 65536)
+            assert process.wait(10) == 0
+        assert b"\\x1b[31mred\\x07" in shown
+        assert b"\x1b" not in shown
+    finally:
+        os.close(inner)
+        os.close(outer)
+
+
 def test_a_client_sees_the_other_end_go(start) -> None:
     peer, port = serving(start)
     client = start("peer", "--connect", f"127.0.0.1:{port}")
@@ -392,6 +437,8 @@ def test_a_second_server_is_one_line(start, run) -> None:
         (("--address", "192.0.2.1"), "192.0.2.1 is no address of this machine"),
         (("--connect", "127.0.0.1:1"), "127.0.0.1 port 1 refuses the connection"),
         (("--connect", "no-such-host.invalid"), "there is no host no-such-host.invalid"),
+        (("--connect", "a..b"), "there is no host a..b: check the name"),
+        (("--connect", "x" * 64 + ".local"), "there is no host " + "x" * 64 + ".local: check the name"),
         (("--answer", "x" * 100_000), "--answer: the payload has 100000 characters"),
         (("--strict", "--answer", "a;b"), "the payload holds @ or ;"),
         (("--soak", "5", "--size", "100000"), "a soak's frames carry 32 to 99,999 characters, not 100,000"),
@@ -436,6 +483,7 @@ def test_a_wrong_secrets_file_is_one_line_without_the_secret(
     "arguments",
     [
         ("--profile", "utf-7"),
+        ("--limit", "99999999999"),
         ("--address", "here"),
         ("--connect", "host:port"),
         ("--connect", ":3377"),

@@ -411,6 +411,7 @@ def test_a_server_that_may_open_too_few_files_does_not_start(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(resource, "getrlimit", lambda which: (64, 128))
+    monkeypatch.setattr(resource, "setrlimit", lambda which, limits: None)
     with pytest.raises(UserError, match="250 sessions need 814 open files and this account may have 128: lower"):
         FtpServer(settings, {})
 

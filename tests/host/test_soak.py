@@ -94,6 +94,20 @@ def test_answers_without_a_number_are_counted() -> None:
     run(main)
 
 
+def test_frames_without_a_number_among_those_with_one_make_it_differ() -> None:
+    def adds(client: Client, count: int, text: str) -> bool:
+        if count in (3, 4):
+            client.send("and one more")
+        return False
+
+    async def main() -> None:
+        async with peer_for(Echo(adds)) as peer:
+            soak = await soak_with(peer, Plan(100))
+            assert (soak.differences, soak.good) == (["2 without a number"], 100)
+
+    run(main)
+
+
 def test_who_only_counts_is_expected_to_send_nothing() -> None:
     async def main() -> None:
         async with peer_for(Handler()) as peer:
