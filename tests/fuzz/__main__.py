@@ -5,7 +5,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from runner import fuzz  # what is run as a folder finds its neighbours
+from fuzzer import fuzz  # what is run as a folder finds its neighbours
 
 
 def main() -> int:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))  # for runner
+sys.path.insert(0, str(Path(__file__).parent))  # for fuzzer
 
-from runner import FIRMWARE, fuzz
+from fuzzer import FIRMWARE, fuzz
 
 # Where requirements.lock has the fuzzer, it is there: these tests are not skipped, they fail without it.
 HAS_FUZZER = (

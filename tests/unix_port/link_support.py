@@ -103,6 +103,7 @@ class Host:
         self.stopping = threading.Event()
         self.host = "127.0.0.1"
         self._tls = tls
+        self.delivering = threading.Lock()
         self._lock = threading.Lock()
         self._threads = []
         self._backlog = backlog
@@ -226,9 +227,11 @@ class Session:
             self.say("pong")
         elif kind == "keep":
             sequence, number = fields["sequence"], fields["id"]
-            if number > host.highest.get(sequence, 0):
-                host.highest[sequence] = number
-                host.delivered.append(fields["data"])
+            # The connection before may be read to its end meanwhile.
+            with host.delivering:
+                if number > host.highest.get(sequence, 0):
+                    host.highest[sequence] = number
+                    host.delivered.append(fields["data"])
             if acknowledge:
                 self.say("ack", sequence=sequence, id=number)
         else:
