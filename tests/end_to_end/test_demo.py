@@ -26,7 +26,7 @@ def test_the_demo_sees_everything_that_it_shows() -> None:
     )
     assert completed.returncode == 0, completed.stdout
     table = completed.stdout[completed.stdout.rindex("┡") :]
-    assert table.count(" yes │") == 18
+    assert table.count(" yes │") == 21
     assert "│ NO " not in table
 
 
