@@ -19,8 +19,8 @@ $(READY): requirements.lock pyproject.toml host/make-venv.sh
 demo: $(READY) ## Watch a virtual board update itself from an FTP server
 	@$(RUN)otalink demo
 
-test: $(READY) ## Run every test; a missing micropython is a failure
-	@$(RUN)pytest $(ARGS)
+test: $(READY) ## Run every test, two at a time; a missing micropython is a failure
+	@$(RUN)pytest -n 2 --dist worksteal $(ARGS)
 
 power-cut: $(READY) ## Cut the power in every flash operation of an update, and again in the boots after it
 	@$(RUN)python tests/power_cut $(ARGS)

@@ -368,8 +368,7 @@ class VirtualBoard:
         """Cuts the power and closes everything; no process, thread or descriptor stays. May be called twice."""
         supervisor, self._supervisor = self._supervisor, None
         if supervisor:
-            supervisor.request("quit")
-            supervisor.join()
+            supervisor.end()
 
     def __enter__(self) -> "VirtualBoard":
         self.start()
@@ -483,8 +482,16 @@ class _Supervisor(threading.Thread):
         finally:
             self._cut_power()
             self._epoll.close()
-            for descriptor in (self._master, self._wake_read, self._wake_write, self._lock):
+            for descriptor in (self._master, self._lock):
                 os.close(descriptor)
+
+    def end(self) -> None:
+        """Ends the thread, and closes what is left."""
+        self.request("quit")
+        self.join()
+        # Not by the thread: it may have done what is asked before `request` wakes it.
+        os.close(self._wake_read)
+        os.close(self._wake_write)
 
     def _watch(self, descriptor: int, events: int) -> None:
         self._epoll.register(descriptor, events | select.EPOLLET)
