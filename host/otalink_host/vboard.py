@@ -379,23 +379,21 @@ class VirtualBoard:
     ) -> None:
         self.stop()
 
-    def mpremote(self, *arguments: str, timeout: float = 30.0) -> str:
+    def mpremote(self, *arguments: str, timeout: float = 60.0) -> str:
         """Runs `mpremote connect PTY ARGUMENTS` and returns what it printed. Raises MpremoteError.
 
         Note that it enters the raw REPL by a soft reset, which `resume` as the first argument leaves out.
         """
         command = [sys.executable, "-m", "mpremote", "connect", self.pty, *arguments]
+        mark = self.mark()
         try:
-            done = subprocess.run(
-                command,
-                check=False,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                timeout=timeout,
-                encoding="utf-8",
-                errors="replace",
-            )
+            try:
+                done = _run(command, timeout / 2)
+            except subprocess.TimeoutExpired:
+                if "raw REPL" in self.output[mark:]:
+                    raise
+                # MicroPython may lose a Ctrl-C, as that which comes while a finaliser runs: a user types it again.
+                done = _run(command, timeout / 2)
         except subprocess.TimeoutExpired as error:
             said = error.stdout.decode("utf-8", "replace") if isinstance(error.stdout, bytes) else ""
             text = f"mpremote {' '.join(arguments)} did not end in {timeout} s, and said: {said}"
@@ -412,6 +410,19 @@ class VirtualBoard:
 
     def _tail(self) -> str:
         return repr(self.output[-1000:])
+
+
+def _run(command: list[str], timeout: float) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        command,
+        check=False,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        timeout=timeout,
+        encoding="utf-8",
+        errors="replace",
+    )
 
 
 class _Supervisor(threading.Thread):
