@@ -8,6 +8,8 @@ import sys
 from array import array
 
 IS_MICROPYTHON = sys.implementation.name == "micropython"
+if not IS_MICROPYTHON:
+    from codecs import utf_16_le_decode, utf_16_le_encode  # only on CPython
 
 # What may follow a first byte of UTF-8, where that is not any byte from 0x80 to 0xBF: shorter forms, surrogates and
 # what is beyond U+10FFFF are left out.
@@ -17,7 +19,7 @@ _SECOND_BYTES = ((b"\xe0", 0xA0, 0xBF), (b"\xed", 0x80, 0x9F), (b"\xf0", 0x90, 0
 def encode_utf16(text: str) -> bytes:
     """`text` as UTF-16LE. Raises ValueError when it holds half of a surrogate pair, which is no text."""
     if not IS_MICROPYTHON:
-        return text.encode("utf-16-le")
+        return utf_16_le_encode(text)[0]
     raw = text.encode()
     if len(raw) == len(text):
         # All of it is ASCII: each byte becomes a unit. Every port of MicroPython is little-endian.
@@ -40,7 +42,7 @@ def encode_utf16(text: str) -> bytes:
 def decode_utf16(data: "bytes | memoryview") -> str:
     """The text in `data`, UTF-16LE. Raises ValueError when it is none: an odd length, half of a surrogate pair."""
     if not IS_MICROPYTHON:
-        return str(data, "utf-16-le")
+        return utf_16_le_decode(data, "strict", True)[0]
     raw = bytes(data)
     if len(raw) & 1:
         raise ValueError("UTF-16 has an even number of bytes")
@@ -59,7 +61,7 @@ def decode_utf16(data: "bytes | memoryview") -> str:
 def narrow(data: memoryview) -> bytes:
     """The ASCII characters in `data`, UTF-16LE, a byte each. Raises ValueError when there are other ones."""
     if not IS_MICROPYTHON:
-        return str(data, "utf-16-le").encode("ascii")
+        return utf_16_le_decode(data, "strict", True)[0].encode("ascii")
     raw = bytes(data)
     text = raw.replace(b"\0", b"")
     # Half of the bytes are NUL, none of them the first, and no two of them stand together: every other one is.

@@ -85,3 +85,12 @@ def test_make_lint_looks_at_all_that_boards_run(tmp_path: Path) -> None:
         planted.write_text("import secrets\n")
         assert lint_boards(project=tmp_path)[0] == 1
         planted.unlink()
+
+
+def test_what_only_cpython_imports_has_to_say_so(tmp_path: Path) -> None:
+    lint = [sys.executable, str(Path(__file__).parents[2] / "host" / "lint_boards.py")]
+    module = tmp_path / "module.py"
+    module.write_text("if True:\n    from codecs import lookup  # only on CPython\n")
+    assert subprocess.run([*lint, str(module)], check=False).returncode == 0
+    module.write_text("from codecs import lookup\n")
+    assert subprocess.run([*lint, str(module)], check=False, stderr=subprocess.DEVNULL).returncode == 1
