@@ -21,17 +21,30 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 from rich.table import Table
 
 from otalink import __version__
 from otalink.errors import OtaError
 from otalink.version import format_version
-from otalink_host import accounts, peer_cli, repository, server
-from otalink_host.board_secrets import BOARD_SECRETS_NAME
+from otalink_host import accounts, flash_cli, peer_cli, repository, server
+from otalink_host.cli_options import (
+    PASSPHRASE_VARIABLE,
+    Config,
+    KeysFolder,
+    PassphraseFd,
+    PublicKeys,
+    Unsigned,
+    check_private,
+    keys_folder,
+    only_key,
+    passphrase_of,
+    public_keys,
+    settings_if_any,
+)
 from otalink_host.errors import UserError
 from otalink_host.private import check_apart
-from otalink_host.settings import CONFIG_NAME, Settings, account_of, check_address, folder_of, load_settings
+from otalink_host.settings import CONFIG_NAME, Settings, check_address, folder_of, load_settings
+from otalink_host.terminal import print_line, print_table, progress_bar
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -45,26 +58,6 @@ release_app = typer.Typer(no_args_is_help=True, help="Build, verify and publish 
 app.add_typer(release_app, name="release")
 keys_app = typer.Typer(no_args_is_help=True, help="Make the keys that sign releases, and give them to boards.")
 app.add_typer(keys_app, name="keys")
-
-# Seconds without a byte after which a board asks its host whether it is there.
-LINK_HEARTBEAT = 30
-# Scripts give a private key's passphrase here, or by a file descriptor; a command line is everybody's to read.
-PASSPHRASE_VARIABLE = "OTALINK_KEY_PASSPHRASE"
-
-Config = Annotated[Path, typer.Option("--config", metavar="FILE", help="The settings.")]
-KeysFolder = Annotated[
-    Path | None,
-    typer.Option("--keys", metavar="FOLDER", help="Where the keys are; by default keys beside the settings."),
-]
-PassphraseFd = Annotated[
-    int | None,
-    typer.Option("--passphrase-fd", metavar="N", min=0, help="Read the key's passphrase from this file descriptor."),
-]
-PublicKeys = Annotated[
-    list[str] | None,
-    typer.Option("--key", metavar="KEY", help="Only this key, by name or file; more than once for more."),
-]
-Unsigned = Annotated[bool, typer.Option("--unsigned", help="Take a release that nobody signed.")]
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -95,7 +88,7 @@ def _otalink(
     version: Annotated[bool, typer.Option("--version", help="Print the version and exit.", is_eager=True)] = False,
 ) -> None:
     if version:
-        _print(f"otalink {__version__}")
+        print_line(f"otalink {__version__}")
         raise typer.Exit
 
 
@@ -107,13 +100,13 @@ def init(
 ) -> None:
     """Make a server: its settings, an account for the boards, and an empty release folder."""
     config, secrets, releases = accounts.create_server_folder(directory)
-    _print(f"Made {config}: the settings, with what each means.")
-    _print(f"Made {secrets}: the password of the account board. Keep it to yourself and out of version control.")
-    _print(f"Made {releases}: the folder that boards are updated from.")
+    print_line(f"Made {config}: the settings, with what each means.")
+    print_line(f"Made {secrets}: the password of the account board. Keep it to yourself and out of version control.")
+    print_line(f"Made {releases}: the folder that boards are updated from.")
     option = "" if directory == Path() else f" --config {config}"
-    _print("\nNext:")
-    _print(f"  otalink release publish DIR{option}   puts the files in DIR there as a release")
-    _print(f"  otalink serve{option}                 serves it to the boards")
+    print_line("\nNext:")
+    print_line(f"  otalink release publish DIR{option}   puts the files in DIR there as a release")
+    print_line(f"  otalink serve{option}                 serves it to the boards")
 
 
 @app.command(epilog="Example: otalink serve --address 192.168.0.10 --port 2121 --firewall")
@@ -136,19 +129,19 @@ def serve(
             raise typer.BadParameter(f"{address}: it must be {error}", param_hint="--address") from None
     if port is not None:
         settings = replace(settings, port=port)
-    _check_apart(config, None, [account.folder for account in settings.accounts])
+    check_private(config, None, [account.folder for account in settings.accounts])
     passwords = accounts.load_passwords(settings)
     with server.FtpServer(settings, passwords) as running, _stopped_by_signals(running):
         _print_addresses(settings, running.port)
         if firewall:
             for name, commands in server.firewall_commands(settings, running.port):
-                _print(f"\n{name}:")
+                print_line(f"\n{name}:")
                 for command in commands:
-                    _print(f"  {command}")
-        _print("\nCtrl-C ends it.")
+                    print_line(f"  {command}")
+        print_line("\nCtrl-C ends it.")
         with _logged_to_stdout():
             running.run()
-    _print("Stopped.")
+    print_line("Stopped.")
 
 
 @release_app.command(
@@ -187,16 +180,16 @@ def release_build(
     if key is not None and unsigned:
         raise typer.BadParameter("it is either --key or --unsigned", param_hint="--unsigned")
     wanted = _bytecode(bytecode) if bytecode is not None else None
-    folder = _keys_folder(config, keys)
+    folder = keys_folder(config, keys)
     # A release of everything that lies around must not carry the passwords, or the key that signs it.
-    _check_apart(config, keys, [source])
+    check_private(config, keys, [source])
     _check_output(config, output if output is not None else Path())
     signer = None
     if not unsigned:
-        signer = load_signer(folder, key or _only_key(folder), lambda path: _passphrase(path, passphrase_fd))
+        signer = load_signer(folder, key or only_key(folder), lambda path: passphrase_of(path, passphrase_fd))
         if signer.key.private is not None:
             check_apart([signer.key.private], [source])
-    with _progress("Building") as progress:
+    with progress_bar("Building") as progress:
         built = build(
             source,
             signer=signer,
@@ -209,13 +202,13 @@ def release_build(
             progress=progress,
         )
     for line in built.skipped:
-        _print(line)
+        print_line(line)
     table = Table("FILE", "BYTES", "STORED", box=None, pad_edge=False)
     for file in built.files:
         table.add_row(file.path, f"{file.size:,}", f"{file.stored:,}")
-    _print_table(table)
+    print_table(table)
     by = f"signed with key {built.key}" if built.key is not None else "unsigned"
-    _print(
+    print_line(
         f"Built {built.path}: {len(built.files)} files, {built.compiled} compiled, "
         f"{_bytes(built.source_size)} before, {_bytes(built.size)} after, {by}."
     )
@@ -233,9 +226,9 @@ def release_verify(
     from otalink_host.release_file import verify
     from otalink_host.startup import check_release
 
-    known = _public_keys(config, keys, key)
+    known = public_keys(config, keys, key)
     try:
-        with _progress("Verifying") as progress:
+        with progress_bar("Verifying") as progress:
             release = verify(file, known, unsigned=unsigned, progress=progress)
         check_release(file, release)
     except (OtaError, UserError) as error:
@@ -243,13 +236,13 @@ def release_verify(
     table = Table("FILE", "BYTES", "STORED", "FORM", "SHA-256", box=None, pad_edge=False)
     for entry in release.files:
         table.add_row(entry.path, f"{entry.size:,}", f"{entry.stored:,}", entry.encoding, entry.digest)
-    _print_table(table)
-    _print(f"for     {', '.join(release.boards) or 'every board'}")
+    print_table(table)
+    print_line(f"for     {', '.join(release.boards) or 'every board'}")
     if release.bytecode is not None:
         major, minor = release.bytecode
-        _print(f"loads   on bytecode {major}{f'.{minor}' if minor else ', any minor version'}")
-    _print(f"signed  {f'with key {release.key}' if release.key is not None else 'by nobody'}")
-    _print(f"{file} is whole: {release.name} {format_version(release.version)}, {len(release.files)} files.")
+        print_line(f"loads   on bytecode {major}{f'.{minor}' if minor else ', any minor version'}")
+    print_line(f"signed  {f'with key {release.key}' if release.key is not None else 'by nobody'}")
+    print_line(f"{file} is whole: {release.name} {format_version(release.version)}, {len(release.files)} files.")
 
 
 @release_app.command(
@@ -276,43 +269,43 @@ def release_publish(
 ) -> None:
     """Publish a release file; or the files in DIR, one of them named with its version, as in thermostat_1.0.0.2.py."""
     folder = to if to is not None else folder_of(load_settings(config))
-    _check_apart(config, keys, [source, folder])
+    check_private(config, keys, [source, folder])
     if source.suffix == ".ota" and not source.is_dir():
         if name is not None or version is not None:
             raise typer.BadParameter("a release file has its name and version already", param_hint="--name, --version")
-        _publish_file(source, folder, _public_keys(config, keys, key, folder), unsigned, allow_older)
+        _publish_file(source, folder, public_keys(config, keys, key, folder), unsigned, allow_older)
         return
     if key is not None or unsigned:
         raise typer.BadParameter("a plain folder is never signed", param_hint="--key, --unsigned")
-    with _progress("Publishing") as progress:
+    with progress_bar("Publishing") as progress:
         done = repository.publish(
             source, folder, name=name, version=version, allow_older=allow_older, progress=progress
         )
     for line in done.skipped + done.notes:
-        _print(line)
+        print_line(line)
     for path in done.written:
-        _print(f"wrote {path}")
+        print_line(f"wrote {path}")
     for path in done.removed:
-        _print(f"removed {path}")
+        print_line(f"removed {path}")
     text = f"{done.name} {format_version(done.version)}"
     if done.written or done.removed:
         same = f", unchanged: {len(done.unchanged)}" if done.unchanged else ""
-        _print(f"Published {text} in {folder}: {_bytes(done.written_size)} of {_bytes(done.size)} written{same}.")
+        print_line(f"Published {text} in {folder}: {_bytes(done.written_size)} of {_bytes(done.size)} written{same}.")
     else:
-        _print(f"{text} is published in {folder} already, with the same content: there was nothing to do.")
+        print_line(f"{text} is published in {folder} already, with the same content: there was nothing to do.")
 
 
 def _publish_file(source: Path, folder: Path, keys: dict[str, str], unsigned: bool, allow_older: bool) -> None:
-    with _progress("Verifying") as progress:
+    with progress_bar("Verifying") as progress:
         done = repository.publish_file(
             source, folder, keys, unsigned=unsigned, allow_older=allow_older, progress=progress
         )
     text = f"{done.release.name} {format_version(done.release.version)}"
     by = f"signed with key {done.release.key}" if done.release.key is not None else "unsigned"
     if done.written:
-        _print(f"Published {text} as {done.path}: {len(done.release.files)} files, {_bytes(done.size)}, {by}.")
+        print_line(f"Published {text} as {done.path}: {len(done.release.files)} files, {_bytes(done.size)}, {by}.")
     else:
-        _print(f"{text} is published in {folder} already, with the same content: there was nothing to do.")
+        print_line(f"{text} is published in {folder} already, with the same content: there was nothing to do.")
 
 
 @release_app.command("list", epilog="Example: otalink release list releases")
@@ -329,7 +322,7 @@ def release_list(
     folders = [folder] if folder is not None else sorted({account.folder for account in load_settings(config).accounts})
     notes: list[str] = []
     try:
-        known = load_all(_keys_folder(config, keys))
+        known = load_all(keys_folder(config, keys))
     except UserError as error:
         # What is published can be told without them.
         known = []
@@ -354,11 +347,11 @@ def release_list(
                 str(release.folder),
             )
     if table.row_count:
-        _print_table(table)
+        print_table(table)
     else:
-        _print(f"No release in {', '.join(str(place) for place in folders)}.")
+        print_line(f"No release in {', '.join(str(place) for place in folders)}.")
     for note in notes:
-        _print(note)
+        print_line(note)
 
 
 @release_app.command(
@@ -378,11 +371,11 @@ def release_withdraw(
     """Take a release out of the boards' sight, or put it back."""
     place = folder if folder is not None else folder_of(load_settings(config))
     before, after = repository.withdraw(place, name, version, undo=undo)
-    _print(f"renamed {before} to {after.name}")
+    print_line(f"renamed {before} to {after.name}")
     if undo:
-        _print(f"Put {after.name} back: boards see it again.")
+        print_line(f"Put {after.name} back: boards see it again.")
     else:
-        _print(
+        print_line(
             f"Withdrew {before.name}: boards that have it keep it, unless their policy is differs. --undo puts it back."
         )
 
@@ -400,15 +393,15 @@ def keys_new(
     """Make a key that signs releases: RSA with 3,072 bits."""
     from otalink_host.keys import PRIVATE, PUBLIC, create
 
-    folder = _keys_folder(config, keys)
+    folder = keys_folder(config, keys)
     secret = None
     if passphrase or passphrase_fd is not None or PASSPHRASE_VARIABLE in os.environ:
-        secret = _passphrase(folder / (name + PRIVATE), passphrase_fd, confirm=True)
+        secret = passphrase_of(folder / (name + PRIVATE), passphrase_fd, confirm=True)
     key = create(folder, name, secret)
     protection = "with a passphrase" if key.encrypted else "without a passphrase"
-    _print(f"Made {key.private}: the private key, {protection}. Keep it to yourself, and a copy in a safe place.")
-    _print(f"Made {folder / (name + PUBLIC)}: the public key, for whoever verifies releases.")
-    _print(f"Key {key.id}. Next: otalink keys export {name}   prints what boards need")
+    print_line(f"Made {key.private}: the private key, {protection}. Keep it to yourself, and a copy in a safe place.")
+    print_line(f"Made {folder / (name + PUBLIC)}: the public key, for whoever verifies releases.")
+    print_line(f"Key {key.id}. Next: otalink keys export {name}   prints what boards need")
 
 
 @keys_app.command("list", epilog="Example: otalink keys list")
@@ -416,15 +409,15 @@ def keys_list(config: Config = Path(CONFIG_NAME), keys: KeysFolder = None) -> No
     """List the keys."""
     from otalink_host.keys import load_all
 
-    folder = _keys_folder(config, keys)
+    folder = keys_folder(config, keys)
     table = Table("NAME", "ID", "BITS", "PRIVATE KEY", box=None, pad_edge=False)
     for key in load_all(folder):
         private = "elsewhere" if key.private is None else "here, with a passphrase" if key.encrypted else "here"
         table.add_row(key.name, key.id, str(key.bits), private)
     if table.row_count:
-        _print_table(table)
+        print_table(table)
     else:
-        _print(f"No key in {folder}: make one with `otalink keys new`.")
+        print_line(f"No key in {folder}: make one with `otalink keys new`.")
 
 
 @keys_app.command("export", epilog="Example: otalink keys export release")
@@ -436,91 +429,18 @@ def keys_export(
     keys: KeysFolder = None,
 ) -> None:
     """Print what goes into a board's /otalink.json: the public keys, one of which must have signed a release."""
-    known = _public_keys(config, keys, names)
+    known = public_keys(config, keys, names)
     if not known:
-        raise UserError(f"no key in {_keys_folder(config, keys)}: make one with `otalink keys new`")
+        raise UserError(f"no key in {keys_folder(config, keys)}: make one with `otalink keys new`")
     print(json.dumps({"keys": known}, indent=2))
-
-
-def _keys_folder(config: Path, keys: Path | None, served: Path | None = None) -> Path:
-    """The keys folder, which is in no folder that boards get files from: those of the settings, and `served`."""
-    folder = _place_of_keys(config, keys)
-    settings = _settings_if_any(config)
-    places = [served] if served is not None else []
-    places += [account.folder for account in settings.accounts] if settings is not None else []
-    check_apart([folder], places)
-    return folder
-
-
-def _place_of_keys(config: Path, keys: Path | None) -> Path:
-    from otalink_host.keys import FOLDER_NAME
-
-    return keys if keys is not None else config.parent / FOLDER_NAME
-
-
-def _check_apart(config: Path, keys: Path | None, folders: list[Path]) -> None:
-    """Refuses `folders`, which boards get files from, when the settings, the passwords or a private key lie in one."""
-    from otalink_host.keys import PRIVATE
-
-    settings = _settings_if_any(config)
-    folder = _place_of_keys(config, keys)
-    private = [config, config.with_name(BOARD_SECRETS_NAME), folder, *sorted(folder.glob(f"*{PRIVATE}"))]
-    if settings is not None and settings.secrets is not None:
-        private.insert(0, settings.secrets)
-    check_apart([path for path in private if os.path.lexists(path)], folders)
 
 
 def _check_output(config: Path, output: Path) -> None:
     """Refuses to write a release where boards fetch it already."""
-    settings = _settings_if_any(config)
+    settings = settings_if_any(config)
     for account in settings.accounts if settings is not None else ():
         if output.resolve().is_relative_to(account.folder.resolve()):
             raise UserError(f"--output: boards fetch from {account.folder}: build it elsewhere, then publish it")
-
-
-def _settings_if_any(config: Path) -> Settings | None:
-    """The settings; None where there are none: a machine that builds releases needs keys, and no server."""
-    return load_settings(config) if config.exists() or config != Path(CONFIG_NAME) else None
-
-
-def _public_keys(
-    config: Path, keys: Path | None, names: list[str] | None, served: Path | None = None
-) -> dict[str, str]:
-    from otalink_host.keys import for_boards, load_all, load_public
-
-    folder = _keys_folder(config, keys, served)
-    return for_boards([load_public(folder, name) for name in names] if names else load_all(folder))
-
-
-def _only_key(folder: Path) -> str:
-    """The name of the one private key in `folder`."""
-    from otalink_host.keys import load_all
-
-    names = [key.name for key in load_all(folder) if key.private is not None]
-    if not names:
-        raise UserError(f"no key in {folder}: make one with `otalink keys new`, or build with --unsigned")
-    if len(names) > 1:
-        raise UserError(f"{folder} has several keys: say which with --key ({', '.join(names)})")
-    return names[0]
-
-
-def _passphrase(path: Path, descriptor: int | None, confirm: bool = False) -> bytes:
-    """The passphrase of the private key in `path`: from a descriptor, the environment, or whoever sits there."""
-    if descriptor is not None:
-        try:
-            with open(descriptor, "rb") as file:
-                text = file.readline().rstrip(b"\r\n").decode()
-        except (OSError, UnicodeError) as error:
-            raise UserError(f"file descriptor {descriptor} gives no passphrase ({error})") from None
-    elif PASSPHRASE_VARIABLE in os.environ:
-        text = os.environ[PASSPHRASE_VARIABLE]
-    elif sys.stdin.isatty():
-        text = typer.prompt(f"Passphrase of {path}", hide_input=True, confirmation_prompt=confirm, err=True)
-    else:
-        raise UserError(f"{path} needs a passphrase: give it by --passphrase-fd or in {PASSPHRASE_VARIABLE}")
-    if not text:
-        raise UserError(f"the passphrase of {path} is empty: give one")
-    return text.encode()
 
 
 def _bytecode(text: str) -> tuple[int, int]:
@@ -532,101 +452,7 @@ def _bytecode(text: str) -> tuple[int, int]:
 
 app.command(help=peer_cli.PEER_HELP, epilog=peer_cli.PEER_EXAMPLE)(peer_cli.peer)
 app.command(epilog="Example: otalink fleet fleet.db")(peer_cli.fleet)
-
-
-@app.command(epilog="Example: otalink flash /dev/ttyUSB0 my-application --name thermostat --version 1.0.0.1")
-def flash(
-    port: Annotated[str, typer.Argument(metavar="PORT", help="The board: its serial device, or a virtual board's.")],
-    application: Annotated[
-        Path, typer.Argument(metavar="DIR", help="The application, as for `release publish`; it becomes what runs.")
-    ],
-    name: Annotated[str, typer.Option(help="The application's name: NAME.py in DIR is its main file.")],
-    version: Annotated[str | None, typer.Option(help="Its version, where no file's name says it.")] = None,
-    config: Config = Path(CONFIG_NAME),
-    account: Annotated[str | None, typer.Option(help="The account that the board uses; by default the first.")] = None,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Another setting of the board, as in interval=600."),
-    ] = None,
-    board: Annotated[
-        str | None,
-        typer.Option("--board", metavar="NAME", help="Link it to this host's `otalink peer`, under this name."),
-    ] = None,
-    link: Annotated[
-        str | None,
-        typer.Option("--link", metavar="HOST[:PORT]", help="Where that peer is, if not where the server is."),
-    ] = None,
-    replace_boot: Annotated[
-        bool, typer.Option("--replace-boot", help="Replace a /boot.py of the board's own by otalink's.")
-    ] = False,
-    key: Annotated[
-        list[str] | None,
-        typer.Option("--key", metavar="KEY", help="Give it this key, by name or file, not all; repeat for more."),
-    ] = None,
-    unsigned: Annotated[
-        bool, typer.Option("--unsigned", help="Give it no key: it then installs what nobody signed.")
-    ] = False,
-    keys: KeysFolder = None,
-) -> None:
-    """Put otalink, an application, settings and keys on a board, by mpremote; it updates itself from then on.
-
-    The board gets the public keys of the keys folder, and from then on installs only what one of them signed.
-    """
-    from otalink_host.board_secrets import secret_of
-    from otalink_host.connection import PORT
-    from otalink_host.copying import shown_on
-    from otalink_host.flash import flash as flash_board
-
-    if key and unsigned:
-        raise typer.BadParameter("it is either --key or --unsigned", param_hint="--unsigned")
-
-    if link is not None and board is None:
-        raise typer.BadParameter("name the board too, with --board", param_hint="--link")
-
-    settings = load_settings(config)
-    _check_apart(config, keys, [application])
-    chosen = account_of(settings, account)
-    values = {"name": name, **server.board_settings(settings, chosen, settings.port)}
-    values["password"] = accounts.load_passwords(settings)[chosen.name]
-    for setting in set_ or ():
-        setting_name, _, value = setting.partition("=")
-        if setting_name == "keys":
-            raise typer.BadParameter("the keys are chosen by --key and --unsigned", param_hint="--set")
-        try:
-            values[setting_name] = json.loads(value)
-        except ValueError:
-            values[setting_name] = value
-    known = {} if unsigned else _public_keys(config, keys, key)
-    if known:
-        values["keys"] = known
-    if board is not None:
-        secrets = config.with_name(BOARD_SECRETS_NAME)
-        host, link_port = peer_cli.host_and_port(link or str(values["host"]), PORT, "--link")
-        given = values.get("link", {})
-        if not isinstance(given, dict):
-            raise typer.BadParameter(f"link must be an object, not {given!r}", param_hint="--set")
-        values["link"] = {
-            "heartbeat": LINK_HEARTBEAT,
-            **given,
-            "host": host,
-            "port": link_port,
-            "board": board,
-            "secret": secret_of(secrets, board),
-        }
-    with shown_on(Console(stderr=True), _print) as copying:
-        flash_board(
-            port,
-            application,
-            values,
-            version=version,
-            replace_boot=replace_boot,
-            unsigned=unsigned,
-            say=_print,
-            copying=copying,
-        )
-    if board is not None:
-        _print(f"It is {board} to the peer at {host}:{link_port}: otalink peer --secrets {secrets}")
-    _print("Flashed; the board has been reset.")
+app.command(epilog=flash_cli.FLASH_EXAMPLE)(flash_cli.flash)
 
 
 @app.command(epilog="Example: otalink vboard board-1 --heap 128k --size 2m --console")
@@ -665,16 +491,16 @@ def _size(text: str) -> int:
 def _print_addresses(settings: Settings, port: int) -> None:
     every = settings.address in ("0.0.0.0", "::")
     address = server.address_for_boards(settings)
-    _print(f"Serving on {'every address of this machine' if every else settings.address}, port {port}.")
+    print_line(f"Serving on {'every address of this machine' if every else settings.address}, port {port}.")
     if address is None:
-        _print("This machine is in no network now: boards cannot reach it.")
+        print_line("This machine is in no network now: boards cannot reach it.")
     for account in settings.accounts:
-        _print(f"\nA board uses (the password is in {settings.secrets}):")
-        _print(f"  address       {address or '127.0.0.1'}")
-        _print(f"  port          {port}")
-        _print(f"  user          {account.name}")
-        _print(f"  virtual path  {account.virtual_path}   which is the folder {account.folder}")
-        _print(f"In its /otalink.json: {json.dumps(server.board_settings(settings, account, port))[1:-1]}")
+        print_line(f"\nA board uses (the password is in {settings.secrets}):")
+        print_line(f"  address       {address or '127.0.0.1'}")
+        print_line(f"  port          {port}")
+        print_line(f"  user          {account.name}")
+        print_line(f"  virtual path  {account.virtual_path}   which is the folder {account.folder}")
+        print_line(f"In its /otalink.json: {json.dumps(server.board_settings(settings, account, port))[1:-1]}")
 
 
 @contextmanager
@@ -730,34 +556,6 @@ def _logged_to_stdout() -> Iterator[None]:
     finally:
         for logger in loggers:
             logger.removeHandler(handler)
-
-
-@contextmanager
-def _progress(what: str) -> Iterator[repository.Progress]:
-    """A bar on a terminal, and nothing in a file or a pipe."""
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task(what, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
-
-
-def _console() -> Console:
-    return Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
-
-
-def _print_table(table: Table) -> None:
-    console = _console()
-    if not console.is_terminal:
-        # In a file or a pipe there is no width that a folder's name must be cut to.
-        console.width = 10_000
-    console.print(table)
-
-
-def _print(line: str) -> None:
-    _console().print(line)
-    # Whoever reads a pipe waits for the line that says that the server is ready.
-    sys.stdout.flush()
 
 
 def _fail(line: str) -> int:

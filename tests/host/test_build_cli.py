@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from otalink.record import format_header
-from otalink_host.cli import PASSPHRASE_VARIABLE, main
+from otalink_host.cli import main
+from otalink_host.cli_options import PASSPHRASE_VARIABLE
 
 OTALINK = Path(sys.executable).with_name("otalink")
 Run = Callable[..., tuple[int, str, str]]

@@ -14,7 +14,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from otalink.config import configure
 from otalink.signature import decode_key, key_id, verify
-from otalink_host.cli import PASSPHRASE_VARIABLE, main
+from otalink_host.cli import main
+from otalink_host.cli_options import PASSPHRASE_VARIABLE
 from otalink_host.errors import UserError
 from otalink_host.keys import Key, create, for_boards, load_all, load_public, load_signer
 from otalink_host.private import check_apart
