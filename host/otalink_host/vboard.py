@@ -385,14 +385,13 @@ class VirtualBoard:
         Note that it enters the raw REPL by a soft reset, which `resume` as the first argument leaves out.
         """
         command = [sys.executable, "-m", "mpremote", "connect", self.pty, *arguments]
-        mark = self.mark()
         try:
             try:
                 done = _run(command, timeout / 2)
-            except subprocess.TimeoutExpired:
-                if "raw REPL" in self.output[mark:]:
+            except subprocess.TimeoutExpired as error:
+                if error.stdout:
                     raise
-                # MicroPython may lose a Ctrl-C, as that which comes while a finaliser runs: a user types it again.
+                # A Ctrl-C may be lost, as in the moment of a reset or in a finaliser: a user types it again.
                 done = _run(command, timeout / 2)
         except subprocess.TimeoutExpired as error:
             said = error.stdout.decode("utf-8", "replace") if isinstance(error.stdout, bytes) else ""
