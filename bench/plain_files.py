@@ -80,7 +80,7 @@ def _flash(folder: Path, work: Path, port: int) -> None:
         "attempts": 1,
     }
     with VirtualBoard(folder) as board:
-        flash(board.pty, application, settings, say=lambda line: None)
+        flash(board.pty, application, settings, check=False, say=lambda line: None)
         board.wait_for(f"no release of {NAME}", PATIENCE)
 
 

@@ -22,3 +22,10 @@ except Exception as error:
             __import__("machine").reset()
     except OSError:
         pass
+# What was this board's boot.py before otalink came.
+try:
+    __import__("os").stat("/boot_own.py")
+except OSError:
+    pass
+else:
+    execfile("/boot_own.py")  # noqa: F821 - MicroPython has it

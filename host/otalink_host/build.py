@@ -21,9 +21,8 @@ from otalink.record import format_header
 from otalink.release import SIZE_MAX
 from otalink.version import check_name, format_version, parse_version
 from otalink_host import repository
-from otalink_host.compiler import Bytecode, Compiler, bytecode_of, common_bytecode
+from otalink_host.compiler import Bytecode, Compiler, bytecode_of, common_bytecode, compiler_options
 from otalink_host.errors import UserError
-from otalink_host.flash import compiler_options
 from otalink_host.keys import Signer, for_boards
 from otalink_host.release_file import EXTENSION, Progress, StoredFile, Version, compress, verify
 from otalink_host.startup import STARTERS, check_files

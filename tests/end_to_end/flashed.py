@@ -39,7 +39,7 @@ class Flashed:
             "retry_delay": 0.1,
             "timeout": 5,
         }
-        flash(board.pty, application, {**values, **settings}, version=version, say=lambda line: None)
+        flash(board.pty, application, {**values, **settings}, version=version, check=False, say=lambda line: None)
 
     def sees(self, pattern: str) -> None:
         self.seen = self.board.wait_for(re.compile(pattern), PATIENCE, since=self.seen).end()

@@ -57,7 +57,7 @@ def flash(
     def command(*options: str) -> tuple[int, str, str]:
         capsys.readouterr()
         settings = [part for setting in QUICK for part in ("--set", setting)]
-        status = main(["flash", board.pty, str(application), "--name", "thermostat", *settings, *options])
+        status = main(["flash", str(application), "--port", board.pty, *settings, *options])
         output = capsys.readouterr()
         return status, output.out, output.err
 
@@ -254,23 +254,23 @@ def test_what_the_application_before_leaves_is_removed_and_what_no_record_names_
 ) -> None:
     first, second = applications
     said: list[str] = []
-    flash_board(board.pty, first, VALUES, say=said.append)
+    flash_board(board.pty, first, VALUES, check=False, say=said.append)
     assert not any("application before" in line for line in said)
     board.mpremote("exec", "for name in ('a/own.txt', 'own.py'): open(name, 'w').close()")
-    flash_board(board.pty, second, VALUES, say=said.append)
-    assert "removed 3 files of the application before: a/b/c.bin, a/d.bin, display.py" in said
+    flash_board(board.pty, second, VALUES, check=False, say=said.append)
+    assert "to remove: 3 files of the application before: a/b/c.bin, a/d.bin, display.py" in said
     # The one that the record named hides the new one no more.
     assert board.mpremote("exec", "import display; print(display.GREETING)") == "new\n"
     assert files_on(board) == SECOND | {"/a/own.txt", "/own.py"}
     assert "b/" not in board.mpremote("fs", "ls", "/a")
     said.clear()
-    flash_board(board.pty, second, VALUES, say=said.append)
+    flash_board(board.pty, second, VALUES, check=False, say=said.append)
     assert not any("application before" in line for line in said)
 
 
 def test_a_record_that_is_broken_has_nothing_else_removed(board: VirtualBoard, applications: tuple[Path, Path]) -> None:
     first, second = applications
-    flash_board(board.pty, first, VALUES, say=lambda line: None)
+    flash_board(board.pty, first, VALUES, check=False, say=lambda line: None)
     paths = [
         "otalink.json",
         "boot.py",
@@ -288,8 +288,8 @@ def test_a_record_that_is_broken_has_nothing_else_removed(board: VirtualBoard, a
         "exec", f"{code}f = open('.otalink/installed', 'wb'); f.write({lines.encode() + bytes([255])!r}); f.close()"
     )
     said: list[str] = []
-    flash_board(board.pty, second, VALUES, say=said.append)
-    assert "removed 1 file of the application before: display.py" in said
+    flash_board(board.pty, second, VALUES, check=False, say=said.append)
+    assert "to remove: 1 file of the application before: display.py" in said
     assert {"/boot.py", "/otalink.json", "/own.py"} <= files_on(board)
     assert "log" in board.mpremote("fs", "ls", ".otalink")
 
@@ -298,17 +298,15 @@ def test_flashing_again_after_a_power_cut_completes_it(
     board: VirtualBoard, applications: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, second = applications
-    flash_board(board.pty, first, VALUES, say=lambda line: None)
-    monkeypatch.setattr("otalink_host.flash._BATCH", 1)
+    flash_board(board.pty, first, VALUES, check=False, say=lambda line: None)
+    monkeypatch.setattr("otalink_host.survey.BATCH", 1)
     copy = Cable.copy
 
     def cut(scripts: int | None, files: int = 0) -> None:
         """Flashes the second application, and cuts the power behind so many scripts on the board; None: behind all of
         them, and so many files."""
 
-        def copy_some(
-            cable: Cable, every: list[tuple[Path, str]], progress: Progress, *, first: list[str], then: object
-        ) -> None:
+        def copy_some(cable: Cable, every: list[tuple[Path, str]], progress: Progress, *, first: list[str]) -> None:
             cable.execute(*first[:scripts])
             if files:
                 copy(cable, every[:files], progress)
@@ -317,7 +315,7 @@ def test_flashing_again_after_a_power_cut_completes_it(
         with monkeypatch.context() as patch:
             patch.setattr(Cable, "copy", copy_some)
             with pytest.raises(_CutError):
-                flash_board(board.pty, second, VALUES, say=lambda line: None)
+                flash_board(board.pty, second, VALUES, check=False, say=lambda line: None)
         board.kill()
         board.start()
 
@@ -326,7 +324,7 @@ def test_flashing_again_after_a_power_cut_completes_it(
         cut(scripts)
     for files in (0, 1, 40):
         cut(None, files)
-    flash_board(board.pty, second, VALUES, say=lambda line: None)
+    flash_board(board.pty, second, VALUES, check=False, say=lambda line: None)
     assert files_on(board) == SECOND
 
 
@@ -337,7 +335,7 @@ class _CutError(Exception):
 def test_a_board_is_linked_to_its_host_with_a_secret_of_its_own(
     flash: Callable[..., tuple[int, str, str]], board: VirtualBoard
 ) -> None:
-    status, out, err = flash("--board", "shop-1", "--link", "192.0.2.7:4000", "--set", 'link={"profile": "utf-8"}')
+    status, out, err = flash("--device", "shop-1", "--link", "192.0.2.7:4000", "--set", 'link={"profile": "utf-8"}')
     assert status == 0, err
     assert "It is shop-1 to the peer at 192.0.2.7:4000: otalink peer --secrets boards.secrets" in out
     link = json.loads(board.mpremote("fs", "cat", ":otalink.json"))["link"]
@@ -346,7 +344,7 @@ def test_a_board_is_linked_to_its_host_with_a_secret_of_its_own(
     assert secret not in out + err
     assert link == {"host": "192.0.2.7", "port": 4000, "board": "shop-1", "profile": "utf-8", "heartbeat": 30}
     # Flashed again it keeps its secret.
-    assert flash("--board", "shop-1")[0] == 0
+    assert flash("--device", "shop-1")[0] == 0
     link = json.loads(board.mpremote("fs", "cat", ":otalink.json"))["link"]
     assert (link["host"], link["port"], link["secret"]) == ("127.0.0.1", 3377, secret)
 
@@ -354,10 +352,10 @@ def test_a_board_is_linked_to_its_host_with_a_secret_of_its_own(
 @pytest.mark.parametrize(
     ("options", "status", "line"),
     [
-        (("--link", "192.0.2.7"), 2, "name the board too, with --board"),
-        (("--board", "shop-1", "--link", "192.0.2.7:port"), 2, "give HOST or HOST:PORT"),
-        (("--board", "a\nb"), 1, "a board's name must be 1 to 64 printable characters"),
-        (("--board", "shop-1", "--set", "link=7"), 2, "link must be an object"),
+        (("--link", "192.0.2.7"), 2, "name the board too, with --device"),
+        (("--device", "shop-1", "--link", "192.0.2.7:port"), 2, "give HOST or HOST:PORT"),
+        (("--device", "a\nb"), 1, "a board's name must be 1 to 64 printable characters"),
+        (("--device", "shop-1", "--set", "link=7"), 2, "link must be an object"),
     ],
 )
 def test_what_is_wrong_with_a_link_is_said_before_the_board_is_touched(

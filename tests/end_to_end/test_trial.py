@@ -171,15 +171,33 @@ def put_boot(board: VirtualBoard, text: str) -> None:
     board.mpremote("exec", f"with open('/boot.py', 'w') as f: f.write({text!r})")
 
 
-def test_a_boot_py_of_the_boards_own_is_only_replaced_when_that_is_asked_for(
+def test_a_boot_py_of_the_boards_own_runs_behind_the_guard(
     board: VirtualBoard, server: FtpServer, release: Callable[..., Path]
 ) -> None:
-    put_boot(board, "import network\n")
+    put_boot(board, "answer = 42\nprint('own boot')\n")
     application = release("1.0.0.1", "one")
-    with pytest.raises(UserError, match=r"has a /boot\.py of its own, .* flash with --replace-boot"):
+    for _ in range(2):  # flashed again, it is not taken for another one
+        flashed = Flashed(board, server, application)
+        flashed.sees("own boot")
+        flashed.sees("runs one")
+    assert "otaguard.boot()" in board.mpremote("fs", "cat", ":boot.py")
+    # Its names are those of the REPL and of main.py, as ever.
+    assert board.mpremote("exec", "print(answer)").endswith("42\n")
+    # Another one that comes by itself has to be looked at.
+    put_boot(board, "import network\n")
+    with pytest.raises(
+        UserError, match=r"has a /boot\.py and a /boot_own\.py, neither of them otalink's: .* --replace-boot"
+    ):
         Flashed(board, server, application)
     assert "network" in board.mpremote("fs", "cat", ":boot.py")
-    flash(board.pty, application, {"name": "thermostat", "host": "x"}, replace_boot=True, say=lambda line: None)
+    flash(
+        board.pty,
+        application,
+        {"name": "thermostat", "host": "x"},
+        replace_boot=True,
+        check=False,
+        say=lambda line: None,
+    )
     assert "otaguard.boot()" in board.mpremote("fs", "cat", ":boot.py")
 
 

@@ -100,7 +100,11 @@ def test_nothing_is_published_into_such_a_folder_or_made_of_one(run: Run, tmp_pa
     Path("app", "otalink.secrets").symlink_to("../otalink.secrets")
     Path("app", "otalink.toml").write_text(Path("otalink.toml").read_text().replace("releases", "../releases"))
     refused(run("release", "publish", "app", "--config", "app/otalink.toml"), "app/otalink.secrets", "app")
-    refused(run("flash", "no-port", "app", "--config", "app/otalink.toml", "--name", "x"), "app/otalink.secrets", "app")
+    refused(
+        run("flash", "app", "--port", "no-port", "--config", "app/otalink.toml", "--name", "x"),
+        "app/otalink.secrets",
+        "app",
+    )
     for name in ("otalink.secrets", "otalink.toml"):
         Path("app", name).unlink()
     assert sorted(tmp_path.rglob("*")) == before
