@@ -51,6 +51,7 @@ class Cable:
         self.port = port
         self._timeout = timeout
         self._entry_timeout = entry_timeout
+        self._first_try = 0  # what let us in before lets us in again
 
     def execute(
         self, *scripts: str, then: Sequence[str] = (), follow: Callable[[str], None] = lambda line: None
@@ -88,11 +89,15 @@ class Cable:
         return printed
 
     def _mpremote(self, python: list[str], commands: list[Sequence[str]], follow: Callable[[str], None]) -> str:
-        for options in _TRIES:
+        for number, options in enumerate(_TRIES):
+            if number < self._first_try:
+                continue
             try:
-                return self._try([sys.executable, *python, "connect", self.port, *options], commands, follow)
+                output = self._try([sys.executable, *python, "connect", self.port, *options], commands, follow)
             except _NoEntryError:
-                pass
+                continue
+            self._first_try = number
+            return output
         raise UserError(f"{self.port}: {_diagnosis(self.port)}")
 
     def _try(self, command: list[str], commands: list[Sequence[str]], follow: Callable[[str], None]) -> str:

@@ -150,7 +150,11 @@ def start():
         device = Flash()
         if "format" in todo:
             vfs.VfsLfs2.mkfs(device)
-        vfs.mount(vfs.VfsLfs2(device), "/")
+        try:
+            system = vfs.VfsLfs2(device)
+        except OSError:  # somebody has formatted it anew
+            system = vfs.VfsFat(device)
+        vfs.mount(system, "/")
         os.chdir("/")
     except OSError as error:
         print("vboard: the flash holds no file system that mounts:", error)
