@@ -300,9 +300,10 @@ def test_a_port_that_another_program_holds_is_one_line(board: VirtualBoard) -> N
 @pytest.mark.parametrize(
     ("boot", "line"),
     [
-        # It restarts before anybody can press Ctrl-C.
+        # An ESP32 whose program crashes before anybody can press Ctrl-C.
         (
-            "import machine, micropython\nmicropython.kbd_intr(-1)\nprint('MPY: soft reboot')\nmachine.reset()\n",
+            "import micropython, time\nmicropython.kbd_intr(-1)\nwhile True:\n"
+            "    print('ets Jul 29 2019 12:21:46\\nrst:0xc (SW_CPU_RESET),boot:0x13')\n    time.sleep(0.2)\n",
             "it restarts again and again, too quickly to be stopped: write MicroPython anew, with --image FILE",
         ),
         # It takes Ctrl-C for a key like another.
