@@ -100,6 +100,9 @@ async def check():
         return "its settings cannot be used"
     try:
         release = await updater.check()
+    except otalink.ReleaseError as error:  # the server was reached: what lies there is another matter
+        print(error)
+        return None
     except (otalink.OtaError, OSError) as error:
         return str(error)
     except MemoryError:
@@ -186,6 +189,7 @@ def flash(
             return board
         _carry_out(cable, plan, root, keeps_boot, copying)
         _read_back(cable, plan)
+        say(f"read back: {len(plan.files)} files, as they should be")
         say(_about_keys(settings.get("keys", {})))
         gone = sorted(set(board.keys) - set(settings.get("keys", {})))
         if gone:
@@ -302,7 +306,8 @@ def _plan(cable: Cable, board: Board, root: Path, laid_out: Application, keeps_b
     lines.append(f"to be on it: {what}, {laid_out} and {PATH}")
     sent = plan.sent
     size = sum(file.size for file in sent)
-    lines.append(f"to send: {len(sent)} of {len(files)} files, {size:,} bytes; the others are there already")
+    same = f"; the other {len(files) - len(sent)} are there already" if len(sent) < len(files) else ""
+    lines.append(f"to send: {len(sent)} of {len(files)} files, {size:,} bytes{same}")
     if removed:
         lines.append(f"to remove: {count_of(removed)} of the application before: {', '.join(removed)}")
     if stale:

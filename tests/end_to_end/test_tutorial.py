@@ -117,7 +117,7 @@ def test_the_tutorials_commands_print_what_it_says(
     # The tutorial's ports may be in use on the machine that runs the tests.
     text = text.replace(LINK_PORT, link)
     text = re.sub(r"^(\$ otalink peer .*)$", rf"\1 --port {link}", text, flags=re.MULTILINE)
-    text = re.sub(r"^(\$ otalink flash .* --board shop-1)$", rf"\1 --link 127.0.0.1:{link}", text, flags=re.MULTILINE)
+    text = re.sub(r"^(\$ otalink flash .* --device shop-1)$", rf"\1 --link 127.0.0.1:{link}", text, flags=re.MULTILINE)
     for step in steps(text):
         count += 1
         if step.terminal:
