@@ -9,13 +9,26 @@ server's event loop, which a slow one would stop for every board.
 import difflib
 import hashlib
 import hmac
+import json
+import logging
 import os
 import secrets
+from collections.abc import Callable
 from pathlib import Path
 
 from otalink_host.errors import UserError
-from otalink_host.secrets_file import read_secrets
-from otalink_host.settings import CONFIG_NAME, SECRETS_NAME, TEMPLATE, Settings
+from otalink_host.secrets_file import append_secret, read_secrets
+from otalink_host.settings import (
+    CONFIG_NAME,
+    SECRETS_NAME,
+    TEMPLATE,
+    Account,
+    Settings,
+    check_account_name,
+    load_settings,
+)
+
+logger = logging.getLogger("otalink.server")
 
 PASSWORD_MAX = 128
 
@@ -36,6 +49,70 @@ def load_passwords(settings: Settings) -> dict[str, str]:
         raise UserError("the settings name no file with passwords")
     table = read_secrets(path, "password", f'{settings.accounts[0].name} = "…"')
     return {account.name: _password(path, table, account.name) for account in settings.accounts}
+
+
+def add_account(settings: Settings, name: str, like: Account) -> str:
+    """The password of the account `name`; where there is none, it is made, with the folder and the rest of `like`.
+
+    Both files are appended to; a server that runs takes the account over at its first login. Raises UserError.
+    """
+    try:
+        check_account_name(name)
+    except ValueError as error:
+        raise UserError(f"no account can be called {name!r}: it must be {error}") from None
+    assert settings.path is not None
+    assert settings.secrets is not None
+    passwords = read_secrets(settings.secrets, "password", f'{like.name} = "…"')
+    if name in passwords:
+        password = _password(settings.secrets, passwords, name)
+    else:
+        password = new_password()
+        append_secret(settings.secrets, name, password)
+    if not any(account.name == name for account in load_settings(settings.path).accounts):
+        folder = os.path.relpath(like.folder.resolve(), settings.path.parent.resolve())
+        values = {"name": name, "folder": Path(folder).as_posix(), "virtual_path": like.virtual_path, "role": like.role}
+        # In quotes, TOML has printable text as JSON has it.
+        lines = [f"{key} = {json.dumps(value, ensure_ascii=False)}\n" for key, value in values.items()]
+        try:
+            with settings.path.open("a", encoding="utf-8", newline="\n") as file:
+                file.write("\n[[account]]\n" + "".join(lines))
+        except OSError as error:
+            raise UserError(f"{settings.path} cannot be written ({error.strerror})") from None
+    return password
+
+
+class ChangedAccounts:
+    """Gives the accounts and their passwords anew when one of the files has changed since; for server.FtpServer."""
+
+    def __init__(self, settings: Settings, check: Callable[[Settings], None]) -> None:
+        """`check` raises UserError for settings that are not to be served."""
+        self._settings = settings
+        self._check = check
+        self._seen = self._state()
+
+    def __call__(self) -> tuple[tuple[Account, ...], dict[str, str]] | None:
+        state = self._state()
+        if state == self._seen or self._settings.path is None:
+            return None
+        self._seen = state
+        try:
+            settings = load_settings(self._settings.path)
+            self._check(settings)
+            return settings.accounts, load_passwords(settings)
+        except UserError as error:
+            logger.warning("the accounts stay as they were: %s", error)
+            return None
+
+    def _state(self) -> list[tuple[int, int] | None]:
+        return [_state_of(path) for path in (self._settings.path, self._settings.secrets)]
+
+
+def _state_of(path: Path | None) -> tuple[int, int] | None:
+    try:
+        found = path.stat() if path is not None else None
+    except OSError:
+        return None
+    return (found.st_mtime_ns, found.st_size) if found is not None else None
 
 
 def password_matches(given: str, expected: str | None) -> bool:

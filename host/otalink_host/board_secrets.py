@@ -3,13 +3,12 @@
 The file is TOML, one section: `[board]`, and below it a line NAME = "SECRET" for each board. A secret is in no message.
 """
 
-import json
 import os
 from pathlib import Path
 
 from otalink_host.accounts import new_password
 from otalink_host.errors import UserError
-from otalink_host.secrets_file import read_secrets
+from otalink_host.secrets_file import append_secret, read_secrets
 
 BOARD_SECRETS_NAME = "boards.secrets"
 _HEAD = "# The boards' secrets, by which they and this host know each other: for your eyes only."
@@ -42,14 +41,7 @@ def secret_of(path: Path, name: str) -> str:
     except OSError as error:
         raise UserError(f"{path} cannot be written ({error.strerror})") from None
     secret = new_password()
-    try:
-        whole = path.read_bytes().endswith(b"\n")
-        with path.open("a", encoding="utf-8") as file:
-            # In quotes, TOML has printable text as JSON has it.
-            file.write("" if whole else "\n")
-            file.write(f"{json.dumps(name, ensure_ascii=False)} = {json.dumps(secret)}\n")
-    except OSError as error:
-        raise UserError(f"{path} cannot be written ({error.strerror})") from None
+    append_secret(path, name, secret)
     return secret
 
 

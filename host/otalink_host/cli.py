@@ -129,9 +129,14 @@ def serve(
             raise typer.BadParameter(f"{address}: it must be {error}", param_hint="--address") from None
     if port is not None:
         settings = replace(settings, port=port)
-    check_private(config, None, [account.folder for account in settings.accounts])
+
+    def check(served: Settings) -> None:
+        check_private(config, None, [account.folder for account in served.accounts])
+
+    check(settings)
     passwords = accounts.load_passwords(settings)
-    with server.FtpServer(settings, passwords) as running, _stopped_by_signals(running):
+    reread = accounts.ChangedAccounts(settings, check)
+    with server.FtpServer(settings, passwords, reread=reread) as running, _stopped_by_signals(running):
         _print_addresses(settings, running.port)
         if firewall:
             for name, commands in server.firewall_commands(settings, running.port):

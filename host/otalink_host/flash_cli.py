@@ -3,8 +3,9 @@
 import json
 import os
 import sys
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -14,12 +15,18 @@ from otalink_host import accounts, peer_cli, server
 from otalink_host.board_secrets import BOARD_SECRETS_NAME
 from otalink_host.cli_options import Config, KeysFolder, check_private, public_keys
 from otalink_host.errors import UserError
-from otalink_host.settings import CONFIG_NAME, account_of, load_settings
+from otalink_host.settings import CONFIG_NAME, Account, Settings, account_of, load_settings
 from otalink_host.terminal import print_line, print_table
+
+if TYPE_CHECKING:
+    from otalink_host.flash import Plan
 
 # Seconds without a byte after which a board asks its host whether it is there.
 LINK_HEARTBEAT = 30
-FLASH_EXAMPLE = "Example: otalink flash my-application --name thermostat --version 1.0.0.1 --port /dev/ttyUSB0"
+FLASH_EXAMPLE = (
+    "Example: otalink flash my-application --name thermostat --version 1.0.0.1 --port /dev/ttyUSB0; "
+    "otalink flash thermostat_1.0.0.3.ota --devices shops.csv"
+)
 # Scripts give a network's password here; a command line is everybody's to read.
 WIFI_VARIABLE = "OTALINK_WIFI_PASSWORD"
 
@@ -69,26 +76,34 @@ def flash(
     check: Annotated[
         bool, typer.Option("--check/--no-check", help="Have the board look on its server at the end.")
     ] = True,
+    every: Annotated[
+        bool,
+        typer.Option("--all", help="All boards that are connected, each with a name, account and secret of its own."),
+    ] = False,
+    devices: Annotated[
+        Path | None,
+        typer.Option("--devices", metavar="CSV", help="The boards in this list: name, and port, id or settings."),
+    ] = None,
 ) -> None:
     """Put otalink, an application, settings and keys on a board, by mpremote; it updates itself from then on.
 
     The board gets the public keys of the keys folder, and from then on installs only what one of them signed. Run
     again, it sends what is missing.
     """
-    from otalink_host.board_secrets import secret_of
     from otalink_host.board_tree import name_of
-    from otalink_host.connection import PORT
     from otalink_host.copying import shown_on
-    from otalink_host.flash import Plan
     from otalink_host.flash import flash as flash_board
-    from otalink_host.ports import find_port
+    from otalink_host.ports import find_port, usb_ports
 
-    if key and unsigned:
-        raise typer.BadParameter("it is either --key or --unsigned", param_hint="--unsigned")
-
-    if link is not None and device is None:
-        raise typer.BadParameter("name the board too, with --device", param_hint="--link")
-
+    many = every or devices is not None
+    for is_wrong, option, why in (
+        (bool(key) and unsigned, "--unsigned", "it is either --key or --unsigned"),
+        (link is not None and device is None and not many, "--link", "name the board too, with --device"),
+        (many and port is not None, "--port", "with several boards, the list names the ports: --devices"),
+        (many and device is not None, "--device", "with several boards, the list names them: --devices"),
+    ):
+        if is_wrong:
+            raise typer.BadParameter(why, param_hint=option)
     settings = load_settings(config)
     check_private(config, keys, [application])
     chosen = account_of(settings, account)
@@ -96,7 +111,6 @@ def flash(
         "name": name or name_of(application),
         **server.board_settings(settings, chosen, settings.port),
     }
-    values["password"] = accounts.load_passwords(settings)[chosen.name]
     for setting in set_ or ():
         setting_name, _, value = setting.partition("=")
         if setting_name == "keys":
@@ -110,49 +124,156 @@ def flash(
     known = {} if unsigned else public_keys(config, keys, key)
     if known:
         values["keys"] = known
+    peer = _Peer(config.with_name(BOARD_SECRETS_NAME), *_peer_place(values, link))
+    options: dict[str, Any] = {
+        "version": version,
+        "replace_boot": replace_boot,
+        "unsigned": unsigned,
+        "dry_run": dry_run,
+        "check": check,
+    }
+    if many:
+        ports = [found.device for found in usb_ports()] if every else None
+        _flash_many(application, values, _Accounts(settings, chosen, account is None), peer, devices, ports, options)
+        return
+    values["password"] = accounts.load_passwords(settings)[chosen.name]
     if device is not None:
-        secrets = config.with_name(BOARD_SECRETS_NAME)
-        host, link_port = peer_cli.host_and_port(link or str(values["host"]), PORT, "--link")
-        given = values.get("link", {})
-        if not isinstance(given, dict):
-            raise typer.BadParameter(f"link must be an object, not {given!r}", param_hint="--set")
-        values["link"] = {
-            "heartbeat": LINK_HEARTBEAT,
-            **given,
-            "host": host,
-            "port": link_port,
-            "board": device,
-            "secret": secret_of(secrets, device),
-        }
-
-    def show(plan: Plan) -> None:
-        table = Table("FILE", "BYTES", "", box=None, pad_edge=False)
-        for file in plan.files:
-            table.add_row(f"/{file.path}", f"{file.size:,}", "there already" if file.is_there else "to send")
-        for path in plan.removed:
-            table.add_row(f"/{path}", "", "to remove")
-        print_table(table)
-
+        values["link"] = peer.link(values, device)
     with shown_on(Console(stderr=True), print_line) as copying:
         flash_board(
             port or find_port(()),
             application,
             values,
-            version=version,
-            replace_boot=replace_boot,
-            unsigned=unsigned,
-            dry_run=dry_run,
-            check=check,
             say=print_line,
             copying=copying,
-            show=show if dry_run else None,
+            show=_show if dry_run else None,
+            **options,
         )
     if dry_run:
         print_line("That was to be seen; nothing was done.")
         return
     if device is not None:
-        print_line(f"It is {device} to the peer at {host}:{link_port}: otalink peer --secrets {secrets}")
+        print_line(f"It is {device} to the peer at {peer.host}:{peer.port}: otalink peer --secrets {peer.secrets}")
     print_line("Flashed; the board has been reset.")
+
+
+@dataclass(frozen=True)
+class _Peer:
+    """Where boards report to, and the file with the secrets by which they are known there."""
+
+    secrets: Path
+    host: str
+    port: int
+
+    def link(self, values: dict[str, Any], device: str) -> dict[str, Any]:
+        """The setting "link" of the board `device`, which gets a secret if it has none."""
+        from otalink_host.board_secrets import secret_of
+
+        given = values.get("link", {})
+        return {
+            "heartbeat": LINK_HEARTBEAT,
+            **given,
+            "host": self.host,
+            "port": self.port,
+            "board": device,
+            "secret": secret_of(self.secrets, device),
+        }
+
+
+def _peer_place(values: dict[str, Any], link: str | None) -> tuple[str, int]:
+    from otalink_host.connection import PORT
+
+    given = values.get("link", {})
+    if not isinstance(given, dict):
+        raise typer.BadParameter(f"link must be an object, not {given!r}", param_hint="--set")
+    return peer_cli.host_and_port(link or str(values["host"]), PORT, "--link")
+
+
+@dataclass(frozen=True)
+class _Accounts:
+    """The account that boards share, `shared`, or that each one's is made like, if `each_its_own`."""
+
+    settings: Settings
+    shared: Account
+    each_its_own: bool
+
+    def of(self, device: str) -> dict[str, str]:
+        """What the board `device` logs in with."""
+        if self.each_its_own:
+            return {"user": device, "password": accounts.add_account(self.settings, device, self.shared)}
+        return {"password": accounts.load_passwords(self.settings)[self.shared.name]}
+
+
+def _flash_many(
+    application: Path,
+    values: dict[str, Any],
+    logins: _Accounts,
+    peer: _Peer,
+    list_: Path | None,
+    ports: list[str] | None,
+    options: dict[str, Any],
+) -> None:
+    """Flashes each device of `list_`, or each board on `ports`; raises UserError when one of them failed."""
+    from otalink_host import provision
+    from otalink_host.flash import check_settings
+    from otalink_host.flash import flash as flash_board
+    from otalink_host.ports import usb_ports
+
+    devices = provision.load_devices(list_) if list_ is not None else None
+    # What is wrong with a line is told before a board is touched.
+    for device in devices or ():
+        try:
+            check_settings({**values, **device.settings, "password": "x"})
+        except UserError as error:
+            raise UserError(f"{list_}: {device.name}: {error}") from None
+    if ports is None and any(device.port is None for device in devices or ()):
+        ports = [found.device for found in usb_ports()]
+    matches = provision.match(devices, ports or [], values["name"])
+    if not matches:
+        raise UserError(
+            "no board is connected: plug them in, with cables that carry data, or list their ports in a CSV"
+        )
+    table = Table("DEVICE", "PORT", "ID", "", box=None, pad_edge=False)
+    for each in matches:
+        identity = each.board.identity if each.board is not None else None
+        table.add_row(each.device.name, each.port or "", identity or "", each.why or "")
+    print_table(table)
+    # One after the other: each is written to the same files.
+    ready: dict[str, dict[str, Any]] = {}
+    if not options["dry_run"]:
+        for each in matches:
+            if each.board is not None:
+                own = {**values, **each.device.settings, **logins.of(each.device.name)}
+                ready[each.device.name] = {**own, "link": peer.link(own, each.device.name)}
+
+    def run(each: provision.Match) -> Any:
+        name = each.device.name
+        assert each.port is not None
+        wanted = ready.get(name, {**values, "password": "x"})
+        return flash_board(each.port, application, wanted, say=lambda line: print_line(f"{name}: {line}"), **options)
+
+    outcomes = provision.provision(matches, run)
+    failed = [each for each in outcomes if each.why is not None]
+    done = "planned" if options["dry_run"] else "flashed"
+    table = Table("DEVICE", "PORT", "ID", "RESULT", box=None, pad_edge=False)
+    for outcome in outcomes:
+        table.add_row(outcome.device.name, outcome.port or "", outcome.identity or "", outcome.why or done)
+    print_table(table)
+    if failed:
+        raise UserError(
+            f"{len(failed)} of {len(outcomes)} boards failed (the table says why): mend that, and run the same command "
+            "again; it sends what is missing"
+        )
+    print_line(f"{len(outcomes)} boards are {done}. Their peer is: otalink peer --secrets {peer.secrets}")
+
+
+def _show(plan: "Plan") -> None:
+    table = Table("FILE", "BYTES", "", box=None, pad_edge=False)
+    for file in plan.files:
+        table.add_row(f"/{file.path}", f"{file.size:,}", "there already" if file.is_there else "to send")
+    for path in plan.removed:
+        table.add_row(f"/{path}", "", "to remove")
+    print_table(table)
 
 
 def _wifi_password(ssid: str) -> str:

@@ -2,6 +2,7 @@
 message of it holds a line of the file, which may be a secret.
 """
 
+import json
 import os
 import stat
 import sys
@@ -36,6 +37,18 @@ def read_secrets(path: Path, section: str, example: str) -> dict[str, object]:
     if not isinstance(table, dict) or len(document) != 1:
         raise UserError(f"{path}: it must hold one section, [{section}], and nothing else")
     return table
+
+
+def append_secret(path: Path, name: str, secret: str) -> None:
+    """Writes `name`'s secret behind the last line of the file `path`, whose one section it is in. Raises UserError."""
+    try:
+        whole = path.read_bytes().endswith(b"\n")
+        with path.open("a", encoding="utf-8", newline="\n") as file:
+            # In quotes, TOML has printable text as JSON has it.
+            file.write("" if whole else "\n")
+            file.write(f"{json.dumps(name, ensure_ascii=False)} = {json.dumps(secret)}\n")
+    except OSError as error:
+        raise UserError(f"{path} cannot be written ({error.strerror})") from None
 
 
 def check_mode(path: Path, mode: int) -> None:

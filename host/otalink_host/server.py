@@ -71,6 +71,10 @@ class Transfer:
     seconds: float
 
 
+# Gives the accounts and their passwords when the files that hold them have changed, else None. Raises nothing.
+Reread = Callable[[], tuple[tuple[Account, ...], Mapping[str, str]] | None]
+
+
 class FtpServer:
     """The server on its port: it accepts from the start and answers while `run` runs.
 
@@ -83,7 +87,9 @@ class FtpServer:
         passwords: Mapping[str, str],
         *,
         failed_login_delay: float = FAILED_LOGIN_DELAY,
+        reread: Reread | None = None,
     ) -> None:
+        """`reread` is asked at a login that would be refused: accounts may have been added since."""
         self.settings = settings
         self._stop = threading.Event()
         self._transfers: deque[Transfer] = deque(maxlen=TRANSFERS_KEPT)
@@ -96,7 +102,7 @@ class FtpServer:
             "Handler",
             (_Handler,),
             {
-                "authorizer": _Authorizer(settings.accounts, passwords),
+                "authorizer": _Authorizer(settings.accounts, passwords, reread),
                 "passive_ports": settings.passive_ports,
                 "masquerade_address": settings.masquerade_address,
                 "auth_failed_timeout": failed_login_delay,
@@ -155,7 +161,9 @@ class BackgroundServer:
         address: str = "127.0.0.1",
         port: int = 0,
         failed_login_delay: float = FAILED_LOGIN_DELAY,
+        reread: Reread | None = None,
     ) -> None:
+        self._reread = reread
         self._settings = replace(settings, address=address, port=port)
         self._passwords = load_passwords(settings) if passwords is None else passwords
         self._failed_login_delay = failed_login_delay
@@ -163,7 +171,9 @@ class BackgroundServer:
         self._thread: threading.Thread | None = None
 
     def __enter__(self) -> FtpServer:
-        self._server = FtpServer(self._settings, self._passwords, failed_login_delay=self._failed_login_delay)
+        self._server = FtpServer(
+            self._settings, self._passwords, failed_login_delay=self._failed_login_delay, reread=self._reread
+        )
         self._thread = threading.Thread(target=self._server.run, name="otalink FTP server", daemon=True)
         self._thread.start()
         return self._server
@@ -230,17 +240,35 @@ class _PassivePortsError(Exception):
 class _Authorizer:
     """What pyftpdlib asks about accounts."""
 
-    def __init__(self, accounts: tuple[Account, ...], passwords: Mapping[str, str]) -> None:
+    def __init__(
+        self, accounts: tuple[Account, ...], passwords: Mapping[str, str], reread: Reread | None = None
+    ) -> None:
         self._accounts = {account.name: account for account in accounts}
         self._passwords = dict(passwords)
+        self._reread = reread
 
     def account(self, username: str) -> Account:
         return self._accounts[username]
 
     def validate_authentication(self, username: str, password: str, handler: Any) -> None:
-        expected = self._passwords.get(username) if username in self._accounts else None
-        if not password_matches(password, expected):
+        if not self._matches(username, password) and not (self._has_more() and self._matches(username, password)):
             raise AuthenticationFailed("Authentication failed.")
+
+    def _matches(self, username: str, password: str) -> bool:
+        expected = self._passwords.get(username) if username in self._accounts else None
+        return password_matches(password, expected)
+
+    def _has_more(self) -> bool:
+        """Whether the files say something else than when they were read last; takes that over."""
+        found = self._reread() if self._reread is not None else None
+        if found is None:
+            return False
+        accounts, passwords = found
+        # Who is logged in keeps the account that is not there any more; nobody logs in with it.
+        self._accounts |= {account.name: account for account in accounts}
+        self._passwords = dict(passwords)
+        logger.info("the accounts have changed: %d are known now", len(accounts))
+        return True
 
     def get_home_dir(self, username: str) -> str:
         return str(self._accounts[username].folder)

@@ -317,6 +317,11 @@ class VirtualBoard:
         return self._running().pty
 
     @property
+    def tty(self) -> str:
+        """The same under a name that no other board gets, and that is there only while the pseudo-terminal is."""
+        return str(self._running().tty)
+
+    @property
     def pid(self) -> int | None:
         """The board's process, or None while it is off; a reset starts another."""
         process = self._supervisor.process if self._supervisor else None
@@ -457,6 +462,9 @@ class _Supervisor(threading.Thread):
         tty.setraw(slave)
         self.pty = os.ttyname(slave)
         os.close(slave)
+        self.tty = board.directory / "tty"
+        self.tty.unlink(missing_ok=True)
+        self.tty.symlink_to(self.pty)
         os.set_blocking(self._master, False)
         self._client = select.poll()
         self._client.register(self._master, 0)
@@ -497,6 +505,7 @@ class _Supervisor(threading.Thread):
 
     def end(self) -> None:
         """Ends the thread, and closes what is left."""
+        self.tty.unlink(missing_ok=True)  # while the directory is ours: another board's name may stand there
         self.request("quit")
         self.join()
         # Not by the thread: it may have done what is asked before `request` wakes it.
@@ -797,9 +806,6 @@ def run_vboard(directory: Path, *, heap: str = DEFAULT_HEAP, size: int = DEFAULT
     ECHO prints the board's console, too.
     """
     ended = threading.Event()
-    # A name that stays the same from one run to the next.
-    tty = directory / "tty"
-
     # What the board prints before it has been announced comes after that.
     early: list[bytes] = []
     announced = threading.Event()
@@ -817,16 +823,13 @@ def run_vboard(directory: Path, *, heap: str = DEFAULT_HEAP, size: int = DEFAULT
     try:
         with VirtualBoard(directory, heap=heap, size=size, echo=show if echo else None) as board:
             print(f"A virtual board runs in {directory} with {heap} of heap and {size // 1024} KiB of flash.")
-            tty.unlink(missing_ok=True)
-            tty.symlink_to(board.pty)
-            print(f"Connect to it with: mpremote connect {tty}")
+            print(f"Connect to it with: mpremote connect {board.tty}")
             print("It ends with Ctrl-C, and keeps its flash.", flush=True)
             with lock:
                 sys.stdout.buffer.write(b"".join(early))
                 sys.stdout.buffer.flush()
                 announced.set()
             ended.wait()
-            tty.unlink(missing_ok=True)  # here, where the directory is ours: another board's name may stand there
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)

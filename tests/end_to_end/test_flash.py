@@ -97,6 +97,8 @@ def test_a_board_gets_every_key_of_the_folder_and_takes_only_what_one_of_them_si
         seen = board.wait_for(f"runs by-{key.name}", PATIENCE, since=seen).end()
         seen = board.wait_for(f"thermostat {version} is confirmed", PATIENCE, since=seen).end()
     # What the updates have left on it is in nobody's way.
+    for path in served.glob("*.ota"):
+        path.unlink()
     status, _, error = flash("--key", "new")
     assert status == 0, error
     assert on_board(board) == keys.for_boards([new])

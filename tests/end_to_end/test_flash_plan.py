@@ -351,7 +351,7 @@ def test_a_cable_that_is_pulled_at_any_moment_is_one_line_and_the_next_run_compl
     application = release("1.0.0.1", "one", **{"large.bin": bytes(range(256)) * 400})
     board = VirtualBoard(tmp_path / "whole")
     with board:
-        flash(board.pty, application, VALUES, check=False, say=lambda line: None)
+        flash(board.tty, application, VALUES, check=False, say=lambda line: None)
     whole = board.files()
     board = VirtualBoard(tmp_path / "board")
 
@@ -365,7 +365,7 @@ def test_a_cable_that_is_pulled_at_any_moment_is_one_line_and_the_next_run_compl
                 timers[0].start()
 
         with pytest.raises(UserError) as caught:
-            flash(board.pty, application, VALUES, check=False, say=lambda line: None, copying=watch)
+            flash(board.tty, application, VALUES, check=False, say=lambda line: None, copying=watch)
         timers[0].join()
         board.start()
         return str(caught.value)
@@ -375,14 +375,14 @@ def test_a_cable_that_is_pulled_at_any_moment_is_one_line_and_the_next_run_compl
     moments = ((r"installed", 0, 0.0), (r"large", 40, 0.0), (r"modules?|trial", 0, 0.0), (r"main\.py", 0, 0.3))
     for moment in moments:
         line = pulled(*moment)
-        assert re.fullmatch(r"/dev/\S+: (the connection broke: plug|there is no such port: is the board).*", line), line
+        assert re.fullmatch(r"\S+/tty: (the connection broke: plug|there is no such port: is the board).*", line), line
     # Before anything was asked.
-    port = board.pty
+    port = board.tty
     board.stop()
     with pytest.raises(UserError, match="there is no such port"):
         flash(port, application, VALUES, check=False, say=lambda line: None)
     board.start()
-    flash(board.pty, application, VALUES, check=False, say=lambda line: None)
+    flash(board.tty, application, VALUES, check=False, say=lambda line: None)
     board.stop()
     assert board.files() == whole
 

@@ -6,7 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from otalink_host.accounts import create_server_folder, load_passwords, new_password, password_matches
+from otalink_host.accounts import (
+    ChangedAccounts,
+    add_account,
+    create_server_folder,
+    load_passwords,
+    new_password,
+    password_matches,
+)
 from otalink_host.errors import UserError
 from otalink_host.settings import Account, Settings, load_settings
 
@@ -114,3 +121,57 @@ def test_a_password_matches_itself_and_nothing_else() -> None:
 def test_no_password_opens_an_account_that_is_not_there() -> None:
     assert not password_matches("", None)
     assert not password_matches("x", None)
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Settings:
+    """A server's folder, as `otalink init` makes it."""
+    create_server_folder(tmp_path)
+    return load_settings(tmp_path / "otalink.toml")
+
+
+def test_an_account_that_is_added_has_the_folder_of_the_one_that_is_named(made: Settings) -> None:
+    password = add_account(made, "shop-1", made.accounts[0])
+    assert add_account(made, "shop-1", made.accounts[0]) == password
+    assert made.path is not None
+    found = load_settings(made.path)
+    assert [account.name for account in found.accounts] == ["board", "shop-1"]
+    assert found.accounts[1].folder.resolve() == made.accounts[0].folder.resolve()
+    passwords = load_passwords(found)
+    assert passwords["shop-1"] == password != passwords["board"]
+    assert made.secrets is not None
+    assert stat.S_IMODE(made.secrets.stat().st_mode) == 0o600
+    # Nothing of the password is in the file that anybody may read.
+    assert password not in made.path.read_text()
+
+
+def test_an_addition_that_was_cut_off_is_completed(made: Settings) -> None:
+    assert made.secrets is not None
+    with made.secrets.open("a") as file:
+        file.write('"shop-1" = "a-password-that-stands-there"')
+    assert add_account(made, "shop-1", made.accounts[0]) == "a-password-that-stands-there"
+    assert add_account(made, "shop-2", made.accounts[0]) != add_account(made, "shop-1", made.accounts[0])
+    assert made.path is not None
+    assert len(load_passwords(load_settings(made.path))) == 3
+
+
+def test_what_no_account_may_be_called_is_one_line(made: Settings) -> None:
+    with pytest.raises(UserError, match=r"^no account can be called 'a b': it must be 1 to 32 letters, digits"):
+        add_account(made, "a b", made.accounts[0])
+
+
+def test_changes_are_told_once_and_a_broken_file_changes_nothing(made: Settings) -> None:
+    checked: list[Settings] = []
+    changed = ChangedAccounts(made, checked.append)
+    assert changed() is None
+    add_account(made, "shop-1", made.accounts[0])
+    found = changed()
+    assert found is not None
+    assert [account.name for account in found[0]] == ["board", "shop-1"]
+    assert set(found[1]) == {"board", "shop-1"}
+    assert len(checked) == 1
+    assert changed() is None
+    assert made.path is not None
+    with made.path.open("a") as file:
+        file.write("nonsense\n")
+    assert changed() is None
