@@ -25,7 +25,7 @@ from otalink_host import repository
 from otalink_host.cable import RESET, Cable
 from otalink_host.copying import Copying
 from otalink_host.errors import UserError
-from otalink_host.settings import suggestion
+from otalink_host.toml_file import suggestion
 
 Say = Callable[[str], None]
 
