@@ -27,7 +27,7 @@ from rich.table import Table
 from otalink import __version__
 from otalink.errors import OtaError
 from otalink.version import format_version
-from otalink_host import accounts, peer_cli, repository, server
+from otalink_host import accounts, boards_cli, peer_cli, repository, server
 from otalink_host.board_secrets import BOARD_SECRETS_NAME
 from otalink_host.errors import UserError
 from otalink_host.private import check_apart
@@ -532,6 +532,7 @@ def _bytecode(text: str) -> tuple[int, int]:
 
 app.command(help=peer_cli.PEER_HELP, epilog=peer_cli.PEER_EXAMPLE)(peer_cli.peer)
 app.command(epilog="Example: otalink fleet fleet.db")(peer_cli.fleet)
+app.command(help=boards_cli.HELP, epilog=boards_cli.EXAMPLE)(boards_cli.boards)
 
 
 @app.command(epilog="Example: otalink flash /dev/ttyUSB0 my-application --name thermostat --version 1.0.0.1")
