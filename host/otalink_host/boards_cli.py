@@ -41,9 +41,7 @@ def _all(known: dict[str, BoardType]) -> Table:
 
 def _one(board: BoardType) -> Table:
     table = Table(box=None, pad_edge=False, show_header=False)
-    heap = (
-        f"about {board.heap:,} bytes free, an estimate; tried with -X heapsize={board.heap_stand_in} on the Unix port"
-    )
+    heap = f"about {board.heap:,} bytes free, an estimate (the Unix port's stand-in: {board.heap_stand_in})"
     rows = [
         ("name", board.name),
         ("title", board.title),
@@ -59,13 +57,20 @@ def _one(board: BoardType) -> Table:
         ("file system", board.filesystem),
         ("heap", heap),
         ("network", ", ".join(board.network)),
-        ("watchdog", "none" if board.watchdog is None else "{:,} to {:,} ms".format(*board.watchdog)),
+        ("watchdog", _milliseconds(board.watchdog)),
         ("manifest", str(board.manifest) if board.manifest.is_file() else "none"),
         *(("note", note) for note in board.notes),
     ]
     for row in rows:
         table.add_row(*row)
     return table
+
+
+def _milliseconds(watchdog: tuple[int, int] | None) -> str:
+    if watchdog is None:
+        return "none"
+    least, most = watchdog
+    return f"{least:,} ms" if least == most else f"{least:,} to {most:,} ms"
 
 
 def _image_rows(image: EspImage | Uf2Image | None) -> list[tuple[str, str]]:

@@ -48,9 +48,8 @@ PLACES = (
 
 _ESP_MAGIC = 0xE9
 _ESP_HEADER = 24
-# Where MicroPython's builds put their partition table and the application, in the flash.
-_PARTITIONS, _PARTITIONS_MAGIC = 0x8000, b"\xaa\x50"
-_APPLICATION = 0x10000
+# Where the partition table is in the flash; its entries, of 32 bytes, begin with a magic number and the type.
+_PARTITIONS, _APPLICATION = 0x8000, b"\xaa\x50\0"
 _UF2_BLOCK = 512
 _UF2_MAGICS = (0x0A324655, 0x9E5D5157, 0x0AB16F30)
 _UF2_FAMILY = 0x2000
@@ -134,9 +133,20 @@ def _wrong_esp(content: bytes, image: EspImage, board: BoardType) -> str | None:
     chip_id = int.from_bytes(content[12:14], "little")
     if chip_id != image.chip_id:
         return f"is for another chip: its header has the chip id {chip_id}, and {image.chip} is {image.chip_id}"
-    if content[_PARTITIONS - image.offset :][:2] != _PARTITIONS_MAGIC:
+    start = _application(content[_PARTITIONS - image.offset :][:0xC00])
+    if start is None:
         return "is not a whole image, with bootloader and partitions"
-    return None if _ends(content, _APPLICATION - image.offset, _ESP_HEADER) else "ends early"
+    return None if _ends(content, start - image.offset, _ESP_HEADER) else "ends early"
+
+
+def _application(table: bytes) -> int | None:
+    """Where the first application is in the flash, by the partition table; None when it is none."""
+    for entry in range(0, len(table), 32):
+        if table[entry : entry + 2] != _APPLICATION[:2]:
+            return None
+        if table[entry : entry + 3] == _APPLICATION:
+            return int.from_bytes(table[entry + 4 : entry + 8], "little")
+    return None
 
 
 def _ends(content: bytes, start: int, header: int) -> bool:

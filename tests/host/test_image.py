@@ -40,14 +40,20 @@ def esp_part(chip_id: int, size: int, seed: int) -> bytes:
     return content + hashlib.sha256(content).digest()
 
 
-def esp_image(board: BoardType, size: int = 200_000) -> bytes:
+def partitions(application: int) -> bytes:
+    """A partition table: one for data, then the application's, each of type, subtype, offset, size, label, flags."""
+    entries = ((1, 2, 0x9000, 0x6000, b"nvs", 0), (0, 0, application, 0x1F0000, b"factory", 0))
+    return b"".join(struct.pack("<2s2BII16sI", b"\xaa\x50", *entry) for entry in entries)
+
+
+def esp_image(board: BoardType, size: int = 200_000, application: int = APPLICATION) -> bytes:
     """As MicroPython's builds put it together: bootloader, partition table, application."""
     assert isinstance(board.image, EspImage)
     assert board.image.chip_id is not None
     start = board.image.offset
     content = esp_part(board.image.chip_id, 20_000, 1).ljust(PARTITIONS - start, b"\xff")
-    content += b"\xaa\x50\x01\x02".ljust(32, b"\x11")
-    return content.ljust(APPLICATION - start, b"\xff") + esp_part(board.image.chip_id, size, 2)
+    content += partitions(application)
+    return content.ljust(application - start, b"\xff") + esp_part(board.image.chip_id, size, 2)
 
 
 # It has no further header, and no SHA-256.
@@ -90,6 +96,7 @@ def test_it_gives_the_sha256_of_an_image_that_the_board_takes(file: Callable[...
         content = esp_image(board)
         assert check_image(file(content), board) == hashlib.sha256(content).hexdigest()
     check_image(file(ESP8266_IMAGE), ESP8266)
+    check_image(file(esp_image(C3, application=0x20000)), C3)
     for board, family in ((PICO, 0xE48BFF56), (PICO2, 0xE48BFF59)):
         content = uf2(family)
         assert check_image(file(content), board) == hashlib.sha256(content).hexdigest()
@@ -101,7 +108,7 @@ def test_a_pico_2_image_may_begin_with_the_block_against_its_erratum(file: Calla
 
 
 def test_esptools_own_combined_image_is_taken(tmp_path: Path) -> None:
-    parts = {"0x1000": esp_part(0, 20_000, 1), "0x8000": b"\xaa\x50" * 16, "0x10000": esp_part(0, 9_000, 2)}
+    parts = {"0x1000": esp_part(0, 20_000, 1), "0x8000": partitions(APPLICATION), "0x10000": esp_part(0, 9_000, 2)}
     arguments = []
     for offset, content in parts.items():
         (tmp_path / offset).write_bytes(content)
@@ -124,6 +131,7 @@ def test_esptools_own_combined_image_is_taken(tmp_path: Path) -> None:
         (ESP32, lambda content: content[: len(content) // 2], "ends early"),
         (ESP32, lambda content: content[:-1], "ends early"),
         (ESP32, lambda content: content[: APPLICATION - 0x1000], "ends early"),
+        (ESP32, lambda content: content.replace(b"\xaa\x50\x00", b"\xaa\x50\x01"), "not a whole image"),
         (ESP32, lambda content: content.ljust(0x400000 - 0xFFF, b"\xff"), "is too large"),
         (ESP8266, lambda content: ESP8266_IMAGE[:-1], "ends early"),
     ],
