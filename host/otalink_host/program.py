@@ -19,7 +19,8 @@ def running(command: list[str]) -> "Iterator[tuple[subprocess.Popen[str], queue.
         stderr=subprocess.STDOUT,
         encoding="utf-8",
         errors="replace",
-        env={**os.environ, "PYTHONIOENCODING": "utf-8:backslashreplace"},
+        # Text without colours is what is read here, whatever a terminal is to get.
+        env={**os.environ, "PYTHONIOENCODING": "utf-8:backslashreplace", "FORCE_COLOR": "", "NO_COLOR": "1"},
     )
     assert process.stdout is not None
     pieces: queue.SimpleQueue[str] = queue.SimpleQueue()

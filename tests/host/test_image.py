@@ -184,8 +184,9 @@ def write_fails(*arguments: object, **options: object) -> str:
 @pytest.mark.parametrize(("chip", "board"), [("esp32", ESP32), ("esp32c3", C3)])
 @pytest.mark.parametrize("erase", [False, True])
 def test_esptool_puts_the_image_into_the_flash(
-    chip: str, board: BoardType, erase: bool, file: Callable[..., Path]
+    chip: str, board: BoardType, erase: bool, file: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")  # which would hide what is read of esptool's output
     content = esp_image(board)
     assert isinstance(board.image, EspImage)
     start, end = board.image.offset, board.image.offset + len(content)
