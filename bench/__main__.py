@@ -15,6 +15,7 @@ from pathlib import Path
 from bench import (
     allocation,
     download,
+    esp8266,
     frame,
     guard,
     heap,
@@ -41,6 +42,7 @@ TABLES = (
     "one-file",
     "frame",
     "link-heap",
+    "esp8266",
     "peer",
     "plain-files",
 )
@@ -68,6 +70,7 @@ def main() -> int:
         "one-file": one_file.measure,
         "frame": lambda work: frame.measure(work, options.rounds),
         "link-heap": link_heap.measure,
+        "esp8266": esp8266.measure,
         "peer": peer.measure,
         "plain-files": plain_files.measure,
     }

@@ -3,7 +3,7 @@
 import hashlib
 import random
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -132,12 +132,7 @@ def smallest(board: Board, image: Path, expected: Mapping[str, str], tries: int 
     if not passes(board, image, expected, high, tries):
         raise UpdateError(f"an update does not pass in a heap of {high} KiB")
     while True:
-        while high - low > 1:
-            middle = (low + high) // 2
-            if passes(board, image, expected, middle, tries):
-                high = middle
-            else:
-                low = middle
+        high = least(lambda kib: passes(board, image, expected, kib, tries), low, high)
         # Where a collection happens to come decides as well: just above a heap that suffices one may not.
         failed = [kib for kib in range(high + 2, high + ABOVE + 1, 2) if not passes(board, image, expected, kib, 1)]
         if not failed:
@@ -145,6 +140,17 @@ def smallest(board: Board, image: Path, expected: Mapping[str, str], tries: int 
         low, high = failed[-1], failed[-1] + ABOVE
         while not passes(board, image, expected, high, tries):
             low, high = high, high + ABOVE
+
+
+def least(met: Callable[[int], bool], low: int, high: int) -> int:
+    """The smallest heap in KiB that `met` takes, found by halving: it does not take `low`, and takes `high`."""
+    while high - low > 1:
+        middle = (low + high) // 2
+        if met(middle):
+            high = middle
+        else:
+            low = middle
+    return high
 
 
 def search(board: Board, image: Path, expected: Mapping[str, str], sizes: Sequence[int]) -> Needed:

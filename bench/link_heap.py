@@ -12,7 +12,7 @@ from pathlib import Path
 
 from bench.board import Board, BoardError, publish
 from bench.children import child, end_with_parent
-from bench.heap import FILE_SIZE, FILES, TRIES, must_update, on_board, release, search, settings
+from bench.heap import FILE_SIZE, FILES, TRIES, least, must_update, on_board, release, search, settings
 from bench.report import Aim, Table
 from otalink.frame import FrameDecoder, encode_frame
 from otalink.message import format_message, is_message, parse_message
@@ -22,6 +22,8 @@ COUNT = 200
 # The stand-in for an ESP32 without TLS.
 BOARD_KIB = 128
 HEAP_MAX = 512
+# Seconds in which a link that has the memory is long done.
+PATIENCE = 8
 FORMS: Mapping[str, Mapping[str, object]] = {
     "utf-16-le": {},
     "utf-8": {"profile": "utf-8"},
@@ -91,23 +93,16 @@ def _link_table(board: Board) -> Table:
 
 
 def _smallest(board: Board, wanted: Mapping[str, object]) -> int:
-    low, high = 8, HEAP_MAX
-    if not _passes(board, wanted, high):
-        raise BoardError(f"a link does not work in a heap of {high} KiB")
-    while high - low > 1:
-        middle = (low + high) // 2
-        if _passes(board, wanted, middle):
-            high = middle
-        else:
-            low = middle
-    return high
+    if not _passes(board, wanted, HEAP_MAX):
+        raise BoardError(f"a link does not work in a heap of {HEAP_MAX} KiB")
+    return least(lambda kib: _passes(board, wanted, kib), 8, HEAP_MAX)
 
 
 def _passes(board: Board, wanted: Mapping[str, object], kib: int) -> bool:
     for _ in range(TRIES):
         try:
             # It waits for ever where the memory does not suffice to go on.
-            found = board.run("link_heap", wanted, f"{kib}k", timeout=8)
+            found = board.run("link_heap", wanted, f"{kib}k", timeout=PATIENCE)
         except BoardError:
             return False
         if found["came"] != COUNT + 5:

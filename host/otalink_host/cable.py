@@ -1,19 +1,15 @@
 """A board at the end of a cable: runs the unmodified mpremote on its port. It knows nothing of releases."""
 
-import os
 import queue
 import re
-import subprocess
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import IO
 
 from otalink_host.errors import UserError
 from otalink_host.ports import listen, opening_error
+from otalink_host.program import running
 
 # Seconds in which something must come from the board.
 TIMEOUT = 120.0
@@ -88,6 +84,10 @@ class Cable:
             commands = []
         return printed
 
+    def enter_bootloader(self) -> None:
+        """Starts the board's bootloader; the board then leaves its port."""
+        self._mpremote(["-m", "mpremote"], [("bootloader",)], lambda line: None)
+
     def _mpremote(self, python: list[str], commands: list[Sequence[str]], follow: Callable[[str], None]) -> str:
         for number, options in enumerate(_TRIES):
             if number < self._first_try:
@@ -106,7 +106,7 @@ class Cable:
         output, before = "", ""
         ready = False
         deadline = time.monotonic() + self._entry_timeout
-        with _running([*command, *arguments]) as (process, pieces):
+        with running([*command, *arguments]) as (process, pieces):
             while True:
                 try:
                     left = self._timeout if ready else max(0.0, deadline - time.monotonic())
@@ -194,36 +194,3 @@ class _Follower:
         match = re.search(r"copying +(\d+)%", line)
         if match:
             self._progress(self._index, int(match[1]))
-
-
-@contextmanager
-def _running(command: list[str]) -> "Iterator[tuple[subprocess.Popen[str], queue.SimpleQueue[str]]]":
-    """Runs `command`, whose output comes in the queue as lines, an empty one last. It does not outlive the block."""
-    process = subprocess.Popen(
-        command,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        encoding="utf-8",
-        errors="replace",
-        env={**os.environ, "PYTHONIOENCODING": "utf-8:backslashreplace"},
-    )
-    assert process.stdout is not None
-    pieces: queue.SimpleQueue[str] = queue.SimpleQueue()
-    # A pipe can be waited for with a timeout on every system only so.
-    reader = threading.Thread(target=_read, args=(process.stdout, pieces), daemon=True)
-    reader.start()
-    try:
-        yield process, pieces
-    finally:
-        process.kill()
-        process.wait()
-        reader.join()
-        process.stdout.close()
-
-
-def _read(stream: IO[str], pieces: "queue.SimpleQueue[str]") -> None:
-    # Line ends are translated, so that "\r" ends a line, too.
-    for line in stream:
-        pieces.put(line)
-    pieces.put("")

@@ -18,8 +18,8 @@ from otalink_host.board_tree import OTALINK, Application, count_of
 from otalink_host.cable import RESET, Cable
 from otalink_host.copying import Copying
 from otalink_host.errors import UserError
-from otalink_host.settings import suggestion
 from otalink_host.survey import OWN_BOOT, Board, batches, hashes, survey
+from otalink_host.toml_file import suggestion
 
 Say = Callable[[str], None]
 

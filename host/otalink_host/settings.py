@@ -4,22 +4,15 @@ No password is ever read from or written to this file (accounts.py has those), a
 Every wrong value is a UserError of one line: the file, its line, the key, and what is allowed.
 """
 
-import difflib
 import ipaddress
 import re
 import select
-import sys
-from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from otalink_host.errors import UserError
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from otalink_host.toml_file import REQUIRED, Check, TomlFile, number, one_of, text
 
 CONFIG_NAME = "otalink.toml"
 SECRETS_NAME = "otalink.secrets"
@@ -65,17 +58,7 @@ class Settings:
 
 def load_settings(path: Path) -> Settings:
     """The settings in the file `path`, all of them checked. Raises UserError for the first that is wrong."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise UserError(f"there is no {path}: make one with `otalink init`, or name one with --config") from None
-    except (OSError, UnicodeError) as error:
-        raise UserError(f"{path} cannot be read ({_reason(error)})") from None
-    try:
-        document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise UserError(f"{path}: this is not TOML: {error}") from None
-    return _Reader(path, text).settings(document)
+    return _Reader(path, "make one with `otalink init`, or name one with --config").settings()
 
 
 def account_of(settings: Settings, name: str | None = None) -> Account:
@@ -108,154 +91,72 @@ def check_virtual_path(path: str) -> str:
     return "/" + "/".join(parts)
 
 
-def check_address(text: str) -> str:
-    """`text`, when it is an IP address that a server may listen on. Raises ValueError."""
+def check_address(address: str) -> str:
+    """`address`, when it is an IP address that a server may listen on. Raises ValueError."""
     try:
-        return str(ipaddress.ip_address(text))
+        return str(ipaddress.ip_address(address))
     except ValueError:
         raise ValueError("an IP address of this machine, such as 192.168.0.10, or 0.0.0.0 for all of them") from None
 
 
-def suggestion(key: str, known: Collection[str]) -> str:
-    """What to write in the place of `key`, which is none of those that are `known`."""
-    close = difflib.get_close_matches(key, known, 1)
-    return f"did you mean {close[0]}?" if close else f"known here: {', '.join(known)}"
+class _Reader(TomlFile):
+    """Takes an otalink.toml apart."""
 
+    def settings(self) -> Settings:
+        self.check_keys(self.document, ("secrets", "server", "account"), "")
+        server = self.section("server", ("address", "port", "passive_ports", "masquerade_address", "sessions"))
 
-class _Reader:
-    """Takes a parsed otalink.toml apart, and finds the lines of what is wrong."""
-
-    def __init__(self, path: Path, text: str) -> None:
-        self._path = path
-        self._lines = text.splitlines()
-
-    def settings(self, document: dict[str, Any]) -> Settings:
-        self._check_keys(document, ("secrets", "server", "account"), "", 0)
-        server = document.get("server", {})
-        if not isinstance(server, dict):
-            raise self._wrong("server", "", 0, "must be a section that begins with the line [server]")
-        known = ("address", "port", "passive_ports", "masquerade_address", "sessions")
-        self._check_keys(server, known, "server", 0)
-
-        def value(key: str, default: Any, check: Callable[[Any], Any]) -> Any:
-            return self._value(server, key, "server", 0, default, check)
+        def value(key: str, default: Any, check: Check) -> Any:
+            return self.value(server, key, "server", default, check)
 
         return Settings(
-            address=value("address", Settings.address, _text(check_address)),
-            port=value("port", Settings.port, _number(0, 65535)),
+            address=value("address", Settings.address, text(check_address)),
+            port=value("port", Settings.port, number(0, 65535)),
             passive_ports=value("passive_ports", Settings.passive_ports, _ports),
-            masquerade_address=value("masquerade_address", None, _text(_masquerade)),
-            sessions=value("sessions", Settings.sessions, _number(1, SESSIONS_MAX)),
-            secrets=self._value(document, "secrets", "", 0, self._under(SECRETS_NAME), _text(self._file)),
-            accounts=self._accounts(document),
-            path=self._path,
+            masquerade_address=value("masquerade_address", None, text(_masquerade)),
+            sessions=value("sessions", Settings.sessions, number(1, SESSIONS_MAX)),
+            secrets=self.value(self.document, "secrets", "", self._under(SECRETS_NAME), text(self._file)),
+            accounts=self._accounts(),
+            path=self.path,
         )
 
-    def _accounts(self, document: dict[str, Any]) -> tuple[Account, ...]:
-        tables = document.get("account", [])
+    def _accounts(self) -> tuple[Account, ...]:
+        tables = self.document.get("account", [])
         if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
-            raise self._wrong("account", "", 0, "must be sections that each begin with the line [[account]]")
+            raise self.wrong("account", "", "must be sections that each begin with the line [[account]]")
         if not tables:
-            raise UserError(f"{self._path}: there is no [[account]]: without one nobody can log in")
+            raise UserError(f"{self.path}: there is no [[account]]: without one nobody can log in")
         accounts: list[Account] = []
-        for number, table in enumerate(tables):
-            self._check_keys(table, ("name", "folder", "virtual_path", "role"), "account", number)
+        for index, table in enumerate(tables):
+            self.check_keys(table, ("name", "folder", "virtual_path", "role"), "account", index)
 
-            def value(
-                key: str, default: Any, check: Callable[[Any], Any], table: Any = table, number: int = number
-            ) -> Any:
-                return self._value(table, key, "account", number, default, check)
+            def value(key: str, default: Any, check: Check, table: Any = table, index: int = index) -> Any:
+                return self.value(table, key, "account", default, check, index)
 
             account = Account(
-                name=value("name", _REQUIRED, _text(check_account_name)),
-                folder=value("folder", _REQUIRED, _text(self._folder)),
-                virtual_path=value("virtual_path", "/", _text(check_virtual_path)),
-                role=value("role", "board", _text(_role)),
+                name=value("name", REQUIRED, text(check_account_name)),
+                folder=value("folder", REQUIRED, text(self._folder)),
+                virtual_path=value("virtual_path", "/", text(check_virtual_path)),
+                role=value("role", "board", text(one_of(ROLES))),
             )
             if any(account.name == other.name for other in accounts):
-                raise self._wrong("name", "account", number, f"is {account.name!r} twice: give each account its own")
+                raise self.wrong("name", "account", f"is {account.name!r} twice: give each account its own", index)
             accounts.append(account)
         return tuple(accounts)
 
-    def _value(
-        self,
-        table: dict[str, Any],
-        key: str,
-        section: str,
-        number: int,
-        default: Any,
-        check: Callable[[Any], Any],
-    ) -> Any:
-        if key not in table:
-            if default is _REQUIRED:
-                raise self._wrong(key, section, number, "is missing")
-            return default
-        try:
-            return check(table[key])
-        except ValueError as error:
-            raise self._wrong(key, section, number, f"is {table[key]!r}; allowed: {error}") from None
+    def _under(self, name: str) -> Path:
+        return self.path.parent / name
 
-    def _check_keys(self, table: dict[str, Any], known: tuple[str, ...], section: str, number: int) -> None:
-        for key in table:
-            if key not in known:
-                raise self._wrong(key, section, number, f"is not known: {suggestion(key, known)}")
-
-    def _wrong(self, key: str, section: str, number: int, what: str) -> UserError:
-        line = self._line(key, section, number)
-        place = f"{self._path}:{line}" if line else f"{self._path}"
-        where = {"": "", "server": " in [server]", "account": f" in [[account]] number {number + 1}"}[section]
-        return UserError(f"{place}: {key}{where} {what}")
-
-    def _line(self, key: str, section: str, number: int) -> int | None:
-        """The line of `key` in the `number`th of the sections named `section`, else of that section's head."""
-        current, head, counted = "", None, -1
-        for index, line in enumerate(self._lines, 1):
-            heading = re.match(r"\s*\[\[?\s*([^\]]*?)\s*\]", line)
-            if heading:
-                current = heading[1]
-                counted += current == section
-                if current == section and counted == number:
-                    head = index
-                if not section and current == key:
-                    return index
-            elif current == section and (not section or counted == number) and re.match(rf'\s*"?{key}"?\s*=', line):
-                return index
-        return head
-
-    def _under(self, text: str) -> Path:
-        return self._path.parent / text
-
-    def _file(self, text: str) -> Path:
-        if not text or "\0" in text:
+    def _file(self, name: str) -> Path:
+        if not name or "\0" in name:
             raise ValueError("the name of a file, relative to this one's folder")
-        return self._under(text)
+        return self._under(name)
 
-    def _folder(self, text: str) -> Path:
-        folder = self._file(text)
+    def _folder(self, name: str) -> Path:
+        folder = self._file(name)
         if not folder.is_dir():
             raise ValueError(f"a folder that is there, relative to this file's; make it with: mkdir {folder}")
         return folder
-
-
-_REQUIRED = object()
-
-
-def _text(check: Callable[[str], Any]) -> Callable[[Any], Any]:
-    def checked(value: Any) -> Any:
-        if not isinstance(value, str):
-            raise ValueError('text in quotes, such as "board"')
-        return check(value)
-
-    return checked
-
-
-def _number(first: int, last: int) -> Callable[[Any], int]:
-    def checked(value: Any) -> int:
-        if not isinstance(value, int) or isinstance(value, bool) or not first <= value <= last:
-            raise ValueError(f"a whole number from {first} to {last}, without quotes")
-        return value
-
-    return checked
 
 
 def _ports(value: Any) -> range:
@@ -266,24 +167,14 @@ def _ports(value: Any) -> range:
     return range(first, last + 1)
 
 
-def _masquerade(text: str) -> str:
+def _masquerade(address_text: str) -> str:
     try:
-        address = ipaddress.IPv4Address(text)
+        address = ipaddress.IPv4Address(address_text)
     except ValueError:
         address = ipaddress.IPv4Address(0)
     if address.is_unspecified:
         raise ValueError("the IPv4 address at which boards reach this machine, such as 203.0.113.7")
     return str(address)
-
-
-def _role(text: str) -> str:
-    if text not in ROLES:
-        raise ValueError(" or ".join(f'"{role}"' for role in ROLES))
-    return text
-
-
-def _reason(error: Exception) -> str:
-    return error.strerror or str(error) if isinstance(error, OSError) else "it is not UTF-8"
 
 
 TEMPLATE = f"""\

@@ -3,6 +3,7 @@
 import ftplib
 import hashlib
 import io
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,8 @@ from otalink.errors import OtaError
 from otalink.plain import SUMS, parse_sums_line, select
 from otalink_host.server import BackgroundServer, FtpServer
 from otalink_host.settings import Account, Settings
+
+sys.path.insert(0, str(Path(__file__).parent))  # for esp_rom
 
 PASSWORD = "correct-horse-battery"
 

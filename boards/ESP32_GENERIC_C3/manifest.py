@@ -1,0 +1,4 @@
+# Freezes otalink into MicroPython for ESP32_GENERIC_C3, with all that is frozen there anyway. In its ports/esp32:
+# make BOARD=ESP32_GENERIC_C3 FROZEN_MANIFEST=<this file's absolute path>
+include("$(PORT_DIR)/boards/manifest.py")
+include("../../firmware/manifest.py")
