@@ -66,7 +66,8 @@ class Settings:
 def load_settings(path: Path) -> Settings:
     """The settings in the file `path`, all of them checked. Raises UserError for the first that is wrong."""
     try:
-        text = path.read_text(encoding="utf-8")
+        # Windows' editors put a mark of UTF-8 ahead.
+        text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise UserError(f"there is no {path}: make one with `otalink init`, or name one with --config") from None
     except (OSError, UnicodeError) as error:
