@@ -1,5 +1,6 @@
 """otalink as mip installs it: by an unmodified mpremote, from a web server, onto a virtual board that then updates."""
 
+import hashlib
 import json
 import re
 import threading
@@ -56,11 +57,24 @@ def install(board: VirtualBoard, web: str) -> None:
     board.mpremote("mip", "install", "--target", "/", f"{web}/firmware/guard/package.json")
 
 
-def test_mip_puts_every_file_where_a_board_wants_it(board: VirtualBoard, web: str) -> None:
-    install(board, web)
+def install_from_the_board(board: VirtualBoard, web: str) -> None:
+    """As `install`, by the board's own mip, which fetches by its network."""
+    board.mpremote("exec", f"import mip; mip.install({web + '/firmware/package.json'!r})")
+    board.mpremote("exec", f"import mip; mip.install({web + '/firmware/guard/package.json'!r}, target='/')")
+
+
+@pytest.mark.parametrize("installing", [install, install_from_the_board])
+def test_mip_puts_every_file_where_a_board_wants_it(
+    board: VirtualBoard, web: str, installing: Callable[[VirtualBoard, str], None]
+) -> None:
+    installing(board, web)
     board.kill()
-    sources = {f"/lib/otalink/{path.name}" for path in (ROOT / "firmware" / "otalink").glob("*.py")}
-    assert set(board.names()) == sources | {"/boot.py", "/otaguard.py", "/otaswap.py"}
+    guard = {f"/{path.name}" for path in (ROOT / "firmware" / "guard").glob("*.py") if path.name != "__init__.py"}
+    sources = {f"/lib/otalink/{path.name}": path for path in (ROOT / "firmware" / "otalink").glob("*.py")}
+    files = board.files()
+    assert files.keys() == sources.keys() | guard
+    for place, path in sources.items():
+        assert files[place] == hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def test_a_board_that_mip_installed_otalink_on_updates_itself(
