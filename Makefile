@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 RUN := $(VENV)/bin/
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test power-cut killed fuzz lint bench serve flash clean
+.PHONY: help setup demo test power-cut killed fuzz lint bench serve flash package package-json release clean
 
 help: ## Print these lines
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
@@ -45,6 +45,17 @@ serve: $(READY) ## Serve releases as ./otalink.toml says (make one with: .venv/b
 
 flash: $(READY) ## Put otalink and an application on a board: make flash ARGS="PORT …"
 	@$(RUN)otalink flash $(ARGS)
+
+release: $(READY) ## Test, build and publish an application: make release APP=thermostat VERSION=1.0.0.3 TEST="…"
+	@$(RUN)otalink release make "$(or $(APP),$(error name its folder: make release APP=… VERSION=…))" \
+		--name "$(notdir $(patsubst %/,%,$(APP)))" --version "$(or $(VERSION),$(error give it: VERSION=…))" \
+		$(if $(TEST),--test '$(TEST)') $(ARGS)
+
+package: $(READY) ## Build the distributions in dist/, install that wheel in an empty environment, run its demo
+	@$(RUN)python host/package.py dist
+
+package-json: $(READY) ## Write firmware/package.json and the guard's, which mip reads, anew
+	@$(RUN)python host/make_package.py
 
 clean: ## Remove the virtual environment and what the tools left
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

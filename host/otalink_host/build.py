@@ -72,7 +72,7 @@ def build(
     if not source.is_dir():
         raise UserError(f"there is no folder {source}: name the one that holds the release's files")
     try:
-        collected = repository.collect(source, _ignored(source))
+        collected = repository.collect(source, ignored(source))
         _refuse_emptiness(source, collected)
         name, number, targets = _application(source, collected.files, name, version)
         path = _output(output, name, number)
@@ -106,6 +106,20 @@ def build(
         size=path.stat().st_size,
         skipped=collected.skipped,
     )
+
+
+def ignored(source: Path) -> Callable[[str], bool] | None:
+    """Tells of a path in `source` whether .otaignore leaves it out of a release; a folder's has a slash behind it.
+
+    None when there is no .otaignore. Raises UserError when it is wrong.
+    """
+    try:
+        lines = (source / IGNORE_NAME).read_text(encoding="utf-8").splitlines()
+        return pathspec.GitIgnoreSpec.from_lines(lines).match_file
+    except FileNotFoundError:
+        return None
+    except ValueError as error:  # not UTF-8, or no rule
+        raise UserError(f"{source / IGNORE_NAME}: {str(error).splitlines()[0]}") from None
 
 
 class _Packer:
@@ -151,17 +165,6 @@ def _platforms(boards: Sequence[str]) -> tuple[str, ...]:
     if len(" ".join(platforms)) > 1000:
         raise UserError("too many boards: leave --board out, and every board takes the release")
     return platforms
-
-
-def _ignored(source: Path) -> Callable[[str], bool] | None:
-    """Whether a path is to be left out; a folder's has a slash behind it. None when there are no rules."""
-    try:
-        lines = (source / IGNORE_NAME).read_text(encoding="utf-8").splitlines()
-        return pathspec.GitIgnoreSpec.from_lines(lines).match_file
-    except FileNotFoundError:
-        return None
-    except ValueError as error:  # not UTF-8, or no rule
-        raise UserError(f"{source / IGNORE_NAME}: {str(error).splitlines()[0]}") from None
 
 
 def _refuse_emptiness(source: Path, collected: repository.Collected) -> None:

@@ -17,6 +17,8 @@ TIMEOUT = 120.0
 ENTRY_TIMEOUT = 15.0
 # How each try begins. A Ctrl-C can be lost, and a boot.py may restart the board each time: "resume" does not run it.
 _TRIES: tuple[tuple[str, ...], ...] = ((), (), ("resume",))
+# What mpremote says of a board that was in the middle of something else, as of a reset.
+_NO_ENTRY = ("could not enter raw repl", "could not exec command")
 # Seconds for which a board that does not let go is listened to, to say what is the matter with it.
 _LISTEN = 3.0
 # Files in one call of mpremote: Windows bounds a command line.
@@ -26,8 +28,10 @@ _AS_ON_A_TERMINAL = "import sys; sys.stdout.isatty = lambda: True; from mpremote
 # What a board prints once it listens to mpremote.
 _READY = "otalink: ready"
 
-# What mpremote is told to restart the board, as its button does.
+# What mpremote is told to restart the board, as its button does; it ends a tenth of a second before the board does so,
+# and who types then types into nothing.
 RESET = ("reset",)
+_RESET_TIME = 0.3
 
 # Called with the index of the file that is copied, and how many percent of it are there.
 Progress = Callable[[int, int], None]
@@ -97,6 +101,8 @@ class Cable:
             except _NoEntryError:
                 continue
             self._first_try = number
+            if commands[-1:] == [RESET]:
+                time.sleep(_RESET_TIME)
             return output
         raise UserError(f"{self.port}: {_diagnosis(self.port)}")
 
@@ -128,7 +134,7 @@ class Cable:
                 else:
                     before += piece
             status = process.wait()
-        if status != 0 and not ready and "could not enter raw repl" in before:
+        if status != 0 and not ready and any(sign in before for sign in _NO_ENTRY):
             raise _NoEntryError
         if status != 0:
             raise UserError(f"{self.port}: {_complaint(self.port, output if ready else before)}")

@@ -26,7 +26,7 @@ from rich.table import Table
 from otalink import __version__
 from otalink.errors import OtaError
 from otalink.version import format_version
-from otalink_host import accounts, boards_cli, flash_cli, peer_cli, repository, server
+from otalink_host import accounts, boards_cli, flash_cli, peer_cli, release_cli, repository, server
 from otalink_host.cli_options import (
     PASSPHRASE_VARIABLE,
     Config,
@@ -37,6 +37,7 @@ from otalink_host.cli_options import (
     check_private,
     keys_folder,
     only_key,
+    parse_bytecode,
     passphrase_of,
     public_keys,
     settings_if_any,
@@ -184,7 +185,7 @@ def release_build(
 
     if key is not None and unsigned:
         raise typer.BadParameter("it is either --key or --unsigned", param_hint="--unsigned")
-    wanted = _bytecode(bytecode) if bytecode is not None else None
+    wanted = parse_bytecode(bytecode) if bytecode is not None else None
     folder = keys_folder(config, keys)
     # A release of everything that lies around must not carry the passwords, or the key that signs it.
     check_private(config, keys, [source])
@@ -448,17 +449,11 @@ def _check_output(config: Path, output: Path) -> None:
             raise UserError(f"--output: boards fetch from {account.folder}: build it elsewhere, then publish it")
 
 
-def _bytecode(text: str) -> tuple[int, int]:
-    major, _, minor = text.partition(".")
-    if not (major.isdecimal() and minor.isdecimal() and len(text) < 8):
-        raise typer.BadParameter(f"{text}: give it as in 6.3", param_hint="--bytecode")
-    return int(major), int(minor)
-
-
 app.command(help=peer_cli.PEER_HELP, epilog=peer_cli.PEER_EXAMPLE)(peer_cli.peer)
 app.command(epilog="Example: otalink fleet fleet.db")(peer_cli.fleet)
 app.command(epilog=flash_cli.FLASH_EXAMPLE)(flash_cli.flash)
 app.command(help=boards_cli.HELP, epilog=boards_cli.EXAMPLE)(boards_cli.boards)
+release_app.command("make", epilog=release_cli.MAKE_EXAMPLE)(release_cli.make)
 
 
 @app.command(epilog="Example: otalink vboard board-1 --heap 128k --size 2m --console")

@@ -100,3 +100,11 @@ def passphrase_of(path: Path, descriptor: int | None, confirm: bool = False) -> 
     if not text:
         raise UserError(f"the passphrase of {path} is empty: give one")
     return text.encode()
+
+
+def parse_bytecode(text: str) -> tuple[int, int]:
+    """The bytecode version that `text` names, such as "6.3"."""
+    major, _, minor = text.partition(".")
+    if not (major.isdecimal() and minor.isdecimal() and len(text) < 8):
+        raise typer.BadParameter(f"{text}: give it as in 6.3", param_hint="--bytecode")
+    return int(major), int(minor)

@@ -197,6 +197,24 @@ def publish_file(
     return PublishedFile(release, place, place.stat().st_size, not is_there)
 
 
+def check_newer(folder: Path, name: str, version: Version) -> None:
+    """Raises UserError unless a release of `name` with `version` is newer than all that `folder` offers.
+
+    A version that was withdrawn there does not do either, nor a folder of another application's. There may be none yet.
+    """
+    if not folder.is_dir():
+        return
+    present = sorted(entry.name for entry in os.scandir(folder) if entry.is_file())
+    _refuse_other(folder, present, name)
+    _refuse_withdrawn(present, name, version)
+    text = f"{name} {format_version(version)}"
+    for filename in present:
+        parsed = _parse(filename)
+        if parsed is not None and parsed[0] == name and parsed[1] >= version:
+            wrong = "published already" if parsed[1] == version else f"older than {format_version(parsed[1])}"
+            raise UserError(f"{text} is {wrong}, as {folder / filename}: give the new one a higher version")
+
+
 def withdraw(folder: Path, name: str, version: str | None = None, *, undo: bool = False) -> tuple[Path, Path]:
     """Takes a release out of the boards' sight, or back into it when `undo`: one rename, (from, to).
 

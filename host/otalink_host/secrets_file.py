@@ -24,7 +24,7 @@ def read_secrets(path: Path, section: str, example: str) -> dict[str, object]:
     try:
         with path.open("rb") as file:
             check_mode(path, os.fstat(file.fileno()).st_mode)
-            document = tomllib.loads(file.read().decode())
+            document = tomllib.loads(file.read().decode("utf-8-sig"))
     except FileNotFoundError:
         raise UserError(
             f"there is no {path}: make it, readable by you alone, with the lines [{section}] and {example}"

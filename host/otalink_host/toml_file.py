@@ -34,7 +34,8 @@ class TomlFile:
     def __init__(self, path: Path, to_make: str) -> None:
         self.path = path
         try:
-            text = path.read_text(encoding="utf-8")
+            # Windows' editors put a mark of UTF-8 ahead.
+            text = path.read_text(encoding="utf-8-sig")
         except FileNotFoundError:
             raise UserError(f"there is no {path}: {to_make}") from None
         except (OSError, UnicodeError) as error:
