@@ -43,8 +43,8 @@ bench: $(READY) ## Measure speed and memory; prints tables
 serve: $(READY) ## Serve releases as ./otalink.toml says (make one with: .venv/bin/otalink init)
 	@$(RUN)otalink serve $(ARGS)
 
-flash: $(READY) ## Put otalink and an application on a board: make flash ARGS="PORT …"
-	@$(RUN)otalink flash $(ARGS)
+flash: $(READY) ## Put otalink and an application on a board: make flash APP=folder [BOARD=ESP32_GENERIC] [PORT=…]
+	@$(RUN)otalink flash $(APP) $(if $(BOARD),--board $(BOARD)) $(if $(PORT),--port $(PORT)) $(ARGS)
 
 release: $(READY) ## Test, build and publish an application: make release APP=thermostat VERSION=1.0.0.3 TEST="…"
 	@$(RUN)otalink release make "$(or $(APP),$(error name its folder: make release APP=… VERSION=…))" \

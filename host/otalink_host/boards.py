@@ -128,6 +128,11 @@ def load_boards(folder: Path | None = None) -> dict[str, BoardType]:
     return dict(sorted(boards.items()))
 
 
+def usb_ids(boards: Mapping[str, BoardType]) -> frozenset[tuple[int, int]]:
+    """The USB ids of the ports at which one of `boards` may be."""
+    return frozenset(each for board in boards.values() for each in board.usb)
+
+
 def board_named(boards: Mapping[str, BoardType], name: str) -> BoardType:
     """The board `name`, in whichever case. Raises UserError when there is none."""
     for known, board in boards.items():

@@ -3,7 +3,7 @@
 import ast
 import hashlib
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from otalink.layout import GUARD, INSTALLED, NEW_SUFFIX, OLD_SUFFIX, STATE_FOLDE
 from otalink.paths import check_path
 from otalink_host import board_tree
 from otalink_host.board_tree import OTALINK, Application, count_of
+from otalink_host.boards import BoardType, load_boards, recognise
 from otalink_host.cable import RESET, Cable
 from otalink_host.copying import Copying
 from otalink_host.errors import UserError
@@ -150,6 +151,8 @@ def flash(
     unsigned: bool = False,
     dry_run: bool = False,
     check: bool = True,
+    boards: Mapping[str, BoardType] | None = None,
+    expected: str | None = None,
     say: Say = print,
     copying: Copying | None = None,
     show: Callable[[Plan], None] | None = None,
@@ -160,15 +163,17 @@ def flash(
     `settings` is what `/otalink.json` is to hold; its "name" and `version` name the release where no versioned file
     does, and its "keys" are the public keys of the releases that the board is to install from then on. A /boot.py of
     the board's own is kept, and run behind the guard; `replace_boot` has it overwritten. `unsigned` allows the keys of
-    a board to be taken away. `show` gets the plan; with `dry_run` that is all. `copying` is told how far the copy is.
+    a board to be taken away. `boards` are the known ones, by default otalink's own, `expected` the name of one of them
+    that it must be. `show` gets the plan; with `dry_run` that is all. `copying` is told how far the copy is.
 
     Raises UserError, one line; run again, it sends what is missing.
     """
     check_settings(settings)
     cable = Cable(port)
     board = survey(cable)
-    say(f"{port}: {describe(board)}")
-    _refuse(port, board, settings, unsigned)
+    kind = recognise(load_boards() if boards is None else boards, board.platform, board.build, board.machine)
+    say(f"{port}: {describe(board, kind)}")
+    _refuse(port, board, kind, expected, settings, unsigned)
     with tempfile.TemporaryDirectory(prefix="otalink-flash-") as work:
         root = Path(work, "board")
         root.mkdir()
@@ -201,13 +206,14 @@ def flash(
     return board
 
 
-def describe(board: Board) -> str:
-    """A board in one line: what it is and how much room there is."""
+def describe(board: Board, kind: BoardType | None) -> str:
+    """A board in one line: what it is, how much room there is, and whether otalink was tried on its `kind`."""
     major, minor = board.bytecode
     version = ".".join(map(str, board.version))
     return (
-        f"{board.build or board.machine}, MicroPython {version} on {board.platform}, bytecode {major}.{minor}, "
+        f"{kind.name if kind else board.build or board.machine}, MicroPython {version}, bytecode {major}.{minor}, "
         f"{board.free >> 10:,} of {board.block * board.blocks >> 10:,} KiB of flash free, {board.heap >> 10} KiB heap"
+        + (f"; {kind.state}" if kind else "; not listed: docs/my-board-is-not-listed.md")
     )
 
 
@@ -231,8 +237,20 @@ def _is_known(key: str) -> bool:
         return True
 
 
-def _refuse(port: str, board: Board, settings: dict[str, Any], unsigned: bool) -> None:
+def _refuse(
+    port: str,
+    board: Board,
+    kind: BoardType | None,
+    expected: str | None,
+    settings: dict[str, Any],
+    unsigned: bool,
+) -> None:
     """Raises UserError when otalink cannot run on the board, or what is wanted would be a slip."""
+    found = kind.name if kind is not None else board.build or board.machine
+    if expected is not None and found != expected:
+        raise UserError(f"{port} is no {expected}, it says that it is {found}: name another port, or leave --board out")
+    if kind is not None and kind.reason is not None:
+        raise UserError(f"{port}: otalink does not run on {kind.name}: {kind.reason}; take another board")
     if board.file_system == "VfsFat":
         raise UserError(_fat(port))
     smallest = HEAP_MIN.get(board.platform, HEAP_MIN_ELSEWHERE)

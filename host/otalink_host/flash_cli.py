@@ -16,9 +16,10 @@ from otalink_host.board_secrets import BOARD_SECRETS_NAME
 from otalink_host.cli_options import Config, KeysFolder, check_private, public_keys
 from otalink_host.errors import UserError
 from otalink_host.settings import CONFIG_NAME, Account, Settings, account_of, load_settings
-from otalink_host.terminal import print_line, print_table
+from otalink_host.terminal import print_line, print_table, progress_bar
 
 if TYPE_CHECKING:
+    from otalink_host.boards import BoardType
     from otalink_host.flash import Plan
 
 # Seconds without a byte after which a board asks its host whether it is there.
@@ -38,6 +39,21 @@ def flash(
     ],
     port: Annotated[
         str | None, typer.Option(metavar="PORT", help="The board's serial device, when more than one is connected.")
+    ] = None,
+    board: Annotated[
+        str | None, typer.Option(metavar="BOARD", help="What it must be, as `otalink boards` lists it.")
+    ] = None,
+    boards: Annotated[
+        Path | None, typer.Option("--boards", metavar="DIR", help="A folder of boards of your own.")
+    ] = None,
+    image: Annotated[
+        Path | None,
+        typer.Option("--image", metavar="FILE", help="First write this MicroPython, a .bin or .uf2 file."),
+    ] = None,
+    erase: Annotated[bool, typer.Option("--erase", help="With --image: erase the whole flash before.")] = False,
+    drive: Annotated[
+        Path | None,
+        typer.Option("--drive", metavar="DIR", help="With --image: the drive of a bootloader that runs."),
     ] = None,
     name: Annotated[
         str | None, typer.Option(help="The application's name, where no file's name says it: NAME.py is its main file.")
@@ -91,15 +107,20 @@ def flash(
     again, it sends what is missing.
     """
     from otalink_host.board_tree import name_of
+    from otalink_host.boards import board_named, load_boards, usb_ids
     from otalink_host.copying import shown_on
     from otalink_host.flash import flash as flash_board
     from otalink_host.ports import find_port, usb_ports
 
     many = every or devices is not None
+    types = load_boards(boards)
+    expected = board_named(types, board).name if board is not None else None
     for is_wrong, option, why in (
         (bool(key) and unsigned, "--unsigned", "it is either --key or --unsigned"),
         (link is not None and device is None and not many, "--link", "name the board too, with --device"),
         (many and port is not None, "--port", "with several boards, the list names the ports: --devices"),
+        (many and image is not None, "--image", "MicroPython is written to one board at a time"),
+        (image is None and (erase or drive is not None), "--image", "that goes with --image FILE alone"),
         (many and device is not None, "--device", "with several boards, the list names them: --devices"),
     ):
         if is_wrong:
@@ -131,6 +152,8 @@ def flash(
         "unsigned": unsigned,
         "dry_run": dry_run,
         "check": check,
+        "boards": types,
+        "expected": expected,
     }
     if many:
         ports = [found.device for found in usb_ports()] if every else None
@@ -139,9 +162,13 @@ def flash(
     values["password"] = accounts.load_passwords(settings)[chosen.name]
     if device is not None:
         values["link"] = peer.link(values, device)
+    if image is not None:
+        port = _write_image(image, types, expected, port, drive, erase, dry_run)
+        if dry_run:
+            return
     with shown_on(Console(stderr=True), print_line) as copying:
         flash_board(
-            port or find_port(()),
+            port or find_port(usb_ids(types)),
             application,
             values,
             say=print_line,
@@ -265,6 +292,48 @@ def _flash_many(
             "again; it sends what is missing"
         )
     print_line(f"{len(outcomes)} boards are {done}. Their peer is: otalink peer --secrets {peer.secrets}")
+
+
+def _write_image(
+    image: Path,
+    types: "dict[str, BoardType]",
+    expected: str | None,
+    port: str | None,
+    drive: Path | None,
+    erase: bool,
+    dry_run: bool,
+) -> str:
+    """Writes MicroPython to the board at `port` or `drive`, and gives the port at which it answers then."""
+    from otalink_host.boards import recognise, usb_ids
+    from otalink_host.cable import Cable
+    from otalink_host.image import check_image, write_image
+    from otalink_host.ports import await_port, find_port, usb_ports
+    from otalink_host.survey import survey
+
+    known = usb_ids(types)
+    if port is None and drive is None:
+        port = find_port(known)
+    if expected is not None:
+        kind = types[expected]
+    else:
+        if port is None:
+            raise typer.BadParameter("name the board, with --board", param_hint="--drive")
+        try:
+            found = survey(Cable(port))
+        except UserError as error:
+            raise UserError(f"{error} (or say what board it is, with --board: `otalink boards` lists them)") from None
+        recognised = recognise(types, found.platform, found.build, found.machine)
+        if recognised is None:
+            raise UserError(f"{port}: {found.build or found.machine} is not listed: name the board with --board")
+        kind = recognised
+    if dry_run:
+        print_line(f"{image.name} for {kind.name}: SHA-256 {check_image(image, kind)}")
+        print_line("That was to be seen; nothing was done.")
+        return port or ""
+    before = [found.device for found in usb_ports()]
+    with progress_bar("Writing MicroPython") as progress:
+        write_image(image, kind, port, drive=drive, erase=erase, say=print_line, progress=progress)
+    return await_port(port, before)
 
 
 def _show(plan: "Plan") -> None:

@@ -1,6 +1,7 @@
 """The serial ports of this machine, and which of them has a board at its end."""
 
 import errno
+import time
 from collections.abc import Collection
 from dataclasses import dataclass
 
@@ -9,6 +10,8 @@ from serial.tools import list_ports
 
 from otalink_host.errors import UserError
 
+# Seconds in which a board that was written to is at its port again.
+RESTARTED = 20.0
 # A vendor's and a product's number, as USB devices tell them.
 UsbId = tuple[int, int]
 
@@ -49,6 +52,25 @@ def find_port(known: Collection[UsbId], found: list[Port] | None = None) -> str:
         names = ", ".join(str(port) for port in likely)
         raise UserError(f"there are {len(likely)} boards: {names}: say which with --port")
     return likely[0].device
+
+
+def await_port(device: str | None, before: Collection[str], seconds: float = RESTARTED) -> str:
+    """The port of a board that has just got another MicroPython: `device` once it can be opened, else the one port that
+    was not there `before`. Another board, that is connected too, is never taken for it. Raises UserError when there is
+    none after so many `seconds`."""
+    deadline = time.monotonic() + seconds
+    while True:
+        if device is not None and opening_error(device) is None:
+            return device
+        new = [port.device for port in usb_ports() if port.device not in before]
+        if len(new) == 1:
+            return new[0]
+        if time.monotonic() > deadline:
+            raise UserError(
+                "MicroPython is written, but the board does not come back: unplug it, plug it in, and run the same "
+                "command again without --image"
+            )
+        time.sleep(0.2)
 
 
 def opening_error(device: str) -> str | None:

@@ -1,6 +1,8 @@
 """`otalink flash`: its plan, what it sends again, and what a user is told when a board is not as it should be."""
 
+import hashlib
 import re
+import struct
 import subprocess
 import threading
 from collections.abc import Callable
@@ -12,13 +14,14 @@ import serial
 from flashed import PASSWORD
 
 from otalink_host import keys
+from otalink_host.boards import load_boards
 from otalink_host.build import build
 from otalink_host.cable import Cable
 from otalink_host.cli import main
 from otalink_host.errors import UserError
 from otalink_host.flash import flash
 from otalink_host.micropython import find_micropython
-from otalink_host.ports import Port, find_port
+from otalink_host.ports import Port, await_port, find_port
 from otalink_host.repository import publish
 from otalink_host.server import FtpServer
 from otalink_host.survey import survey
@@ -407,6 +410,109 @@ def test_the_one_board_is_found() -> None:
         find_port(known, [modem, esp, pico])
     with pytest.raises(UserError, match=r"^no board is connected: plug one in, with a cable that carries data"):
         find_port(known, [])
+
+
+def test_a_port_that_comes_back_is_the_same_or_a_new_one(
+    board: VirtualBoard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = port("/dev/ttyACM0", (0x2E8A, 5))
+    connected = [other]
+    monkeypatch.setattr("otalink_host.ports.usb_ports", lambda: connected)
+    assert await_port(board.pty, ["/dev/ttyACM0"]) == board.pty
+    # The other board was there before, and is not the one.
+    with pytest.raises(UserError, match="does not come back: unplug it, plug it in, and run the same command again wi"):
+        await_port("/dev/nowhere", ["/dev/ttyACM0"], seconds=0.1)
+    connected.append(port("/dev/ttyACM1", (0x2E8A, 5)))
+    assert await_port("/dev/nowhere", ["/dev/ttyACM0"]) == "/dev/ttyACM1"
+    assert await_port(None, ["/dev/ttyACM0"]) == "/dev/ttyACM1"
+
+
+# What a board is
+
+
+OWN_BOARD = """
+name = "standard"
+title = "a virtual board that takes UF2 files"
+port = "unix"
+platform = "unix"
+machines = ["linux"]
+arch = "x64"
+usb = []
+filesystem = "littlefs"
+flash_size = 0x200000
+filesystem_size = 0x100000
+network = ["system"]
+verified = false
+{more}
+[image]
+kind = "uf2"
+files = "virtual-*.uf2"
+families = [0xe48bff56]
+board_id = "VIRTUAL"
+offset = 0x10000000
+
+[heap]
+free = 131072
+stand_in = "128k"
+"""
+
+
+def own_board(folder: Path, more: str = "") -> Path:
+    (folder / "standard").mkdir(parents=True)
+    (folder / "standard" / "board.toml").write_text(OWN_BOARD.format(more=more))
+    return folder
+
+
+def test_micropython_is_written_before_the_rest(
+    board: VirtualBoard,
+    server: FtpServer,
+    application: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    make_server_folder(server)
+    own = own_board(tmp_path / "own")
+    block = struct.pack("<8I", 0x0A324655, 0x9E5D5157, 0x2000, 0x10000000, 256, 0, 1, 0xE48BFF56)
+    Path("virtual.uf2").write_bytes(block + bytes(range(256)) + bytes(220) + struct.pack("<I", 0x0AB16F30))
+    drive = tmp_path / "drive"
+    drive.mkdir()
+    info = drive / "INFO_UF2.TXT"
+    info.write_text("UF2 Bootloader\nBoard-ID: VIRTUAL\n")
+    command = ["flash", str(application), "--boards", str(own), "--board", "standard", "--no-check"]
+    command += ["--port", board.pty, "--image", "virtual.uf2", "--drive", str(drive)]
+    assert main([*command, "--dry-run"]) == 0
+    digest = hashlib.sha256(Path("virtual.uf2").read_bytes()).hexdigest()
+    assert capsys.readouterr().out.startswith(f"virtual.uf2 for standard: SHA-256 {digest}\n")
+    assert not (drive / "virtual.uf2").exists()
+
+    def take() -> None:
+        # The bootloader: once it has the whole file its drive is gone.
+        while not any(path.stat().st_size == 512 for path in drive.glob("*.uf2")):
+            ended.wait(0.02)
+        info.unlink()
+
+    ended = threading.Event()
+    taker = threading.Thread(target=take)
+    taker.start()
+    assert main(command) == 0
+    taker.join()
+    printed = capsys.readouterr().out
+    assert f"SHA-256 {digest}" in printed
+    assert f"{board.pty}: standard, MicroPython 1." in printed
+    assert "; not verified on hardware\n" in printed
+    assert printed.endswith("Flashed; the board has been reset.\n")
+
+
+def test_a_board_that_otalink_does_not_run_on_is_refused_with_the_reason(
+    board: VirtualBoard, application: Path, tmp_path: Path
+) -> None:
+    boards = load_boards(own_board(tmp_path / "own", 'supported = false\nreason = "its heap is a thimble"'))
+    assert refusal(board, application, boards=boards) == (
+        f"{board.pty}: otalink does not run on standard: its heap is a thimble; take another board"
+    )
+    assert "it says that it is UNIX" in refusal(board, application, expected="RPI_PICO_W")
 
 
 # What crosses the command line
