@@ -38,6 +38,14 @@ def read_secrets(path: Path, section: str, example: str) -> dict[str, object]:
     return table
 
 
+def names_in(line: str) -> list[str]:
+    """The names that this one line of such a file gives values to."""
+    try:
+        return list(tomllib.loads(line))
+    except tomllib.TOMLDecodeError:
+        return []
+
+
 def check_mode(path: Path, mode: int) -> None:
     """Raises UserError when a file of this `mode` is for others' eyes too: `path` holds secrets."""
     # Windows has no such bits: there the folder's permissions count.
