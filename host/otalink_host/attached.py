@@ -90,6 +90,7 @@ for name in {STATES.split(" ")}:
         head("/{STATE_FOLDER}/" + name)
 for name in ("installed", "installed{OLD_SUFFIX}", "incoming"):
     head("/{STATE_FOLDER}/" + name)
+del head
 """
 
 _GUARD = """
@@ -129,6 +130,10 @@ except (ImportError, AttributeError):
     pass
 tell("is", sys.implementation.name, sys.version, sys.platform, getattr(sys.implementation, "_machine", None),
     getattr(sys.implementation, "_mpy", 0), identity, cause, heap)
+"""
+
+# FAT alone finds a name in other letters.
+_FLASH = """
 found = os.statvfs("/")
 tell("flash", found[1] or found[0], found[2], found[3])
 fat = False
@@ -138,7 +143,10 @@ for name in there:
     if other not in there and size("/" + other) is not None:
         fat = True
 tell("fat", fat)
-gc.collect()
+del there
+"""
+
+_OTALINK = """
 try:
     import otalink
     tell("otalink", otalink.__version__, otalink.__path__)
@@ -207,6 +215,7 @@ def compare():
         pass
     tell("damaged")
 compare()
+del compare, digest, buffer, view
 """
 
 # Restarts the board, unless a release is on trial: then the host types what resets it softly.
@@ -414,7 +423,7 @@ def status(port: str) -> Status:
 
     Raises UserError when it does not answer.
     """
-    scripts = (_BEGIN, _IDENTITY, _STATE, _GUARD, _SETTINGS, _CRASHES_AND_LOG, _FILES)
+    scripts = (_BEGIN, _IDENTITY, _FLASH, _STATE, _GUARD, _SETTINGS, _CRASHES_AND_LOG, _FILES, _OTALINK)
     cable = Cable(port)
     answer = _session(cable, *scripts, then=_THEN_RESTART)
     found = parse_status(port, answer)
@@ -486,7 +495,7 @@ def _settings(answer: _Answer) -> tuple[dict[str, Any] | None, str | None]:
     """The settings without their secrets, or why there are none that the board can use."""
     content = _content(answer)
     if content is None:
-        return None, f"it has no {PATH}: put otalink on it with `otalink flash`"
+        return None, f"it has no {PATH}: make it with `otalink flash`, or with `otalink config set`"
     try:
         settings = parse_settings(content)
     except UserError as error:
@@ -729,7 +738,13 @@ def _session(
 ) -> _Answer:
     """What the scripts say in one session, at whose end mpremote does `then`. Raises UserError."""
     with _let_go(cable):
-        answer = list(parse_lines(cable.execute(*scripts, then=then, follow=follow)))
+        try:
+            answer = list(parse_lines(cable.execute(*scripts, then=then, follow=follow)))
+        except UserError as error:
+            # What a board said last may hold a secret.
+            if _MARK.strip() in str(error):
+                raise UserError(f"{cable.port}: the connection broke: {_AGAIN}") from None
+            raise
     if not answer:
         raise UserError(f"{cable.port}: it does not answer as MicroPython does: {_AGAIN}")
     return answer

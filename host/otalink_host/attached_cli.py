@@ -184,14 +184,14 @@ def rollback(port: Port = None, yes: Yes = False) -> None:
     """
     device = _port(port)
     before = attached.kept_release(device)
-    where = before.kept if before.kept is not None else "what was there before it"
-    _confirm(f"{device} runs {before.installed}. Take it back to {where}?", yes)
-    print_line(f"going back from {before.installed} to {where}; restarting")
+    where = before.kept or "what was there before"
+    runs = before.installed or "a release that is not recorded"
+    _confirm(f"{device} runs {runs}. Take it back to {where}?", yes)
+    print_line(f"going back from {runs} to {where}; restarting")
     after = attached.roll_back(device)
-    print_line(
-        f"It runs {after.installed or 'what was there before'}. {after.failed} is not tried there again until "
-        "another version is offered."
-    )
+    print_line(f"It runs {after.installed or where}.")
+    if after.failed is not None:
+        print_line(f"{after.failed} is not tried there again until another version is offered.")
 
 
 # config
