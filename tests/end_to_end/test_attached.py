@@ -5,14 +5,15 @@ import json
 import os
 import re
 import shutil
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from conftest import MAIN
-from flashed import PASSWORD, PATIENCE, Flashed
+from flashed import MAIN, PASSWORD, PATIENCE, Flashed
 
 from otalink_host import attached
 from otalink_host.board_secrets import load_board_secrets, secret_of
@@ -389,6 +390,46 @@ def test_a_secret_comes_from_a_descriptor_or_the_environment(
     assert settings["password"] == "new-of-the-account"
     assert settings["wifi"] == {"ssid": "shop", "password": "new-of-the-shop"}
     assert settings["link"] == {**LINK, "secret": "new-of-the-link"}
+
+
+def typed(board: VirtualBoard, *arguments: str, answers: dict[str, bytes]) -> tuple[int, str]:
+    """Runs the command at a terminal, where somebody types each of the `answers` behind the prompt that it is for:
+    (exit status, all that it shows)."""
+    terminal, slave = os.openpty()
+    command = [sys.executable, "-c", "import sys; from otalink_host.cli import main; sys.exit(main())"]
+    printed = ""
+    try:
+        with subprocess.Popen(
+            [*command, *arguments, "--port", board.pty],
+            stdin=slave,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            encoding="utf-8",
+            start_new_session=True,
+        ) as process:
+            assert process.stdout is not None
+            while piece := process.stdout.read(1):
+                printed += piece
+                for prompt in [prompt for prompt in answers if printed.endswith(prompt)]:
+                    os.write(terminal, answers.pop(prompt))
+        return process.returncode, printed
+    finally:
+        os.close(terminal)
+        os.close(slave)
+
+
+def test_somebody_at_a_terminal_is_asked_and_may_say_no(images: Images, power_on, run) -> None:
+    board = power_on(images.updated)
+    status, printed = typed(board, "rollback", answers={"[y/N]: ": b"n\n"})
+    assert status == 1
+    assert "runs thermostat 1.0.0.2. Take it back to thermostat 1.0.0.1? [y/N]: otalink: nothing was done" in printed
+    status, printed = typed(board, "unprovision", answers={"[y/N]: ": b"n\n"})
+    assert (status, "Wipe the settings, passwords and secrets of shop-1 on" in printed) == (1, True)
+    assert settings_on(board)["password"] == PASSWORD
+    twice = {"password: ": b"typed-by-hand\n", "confirmation: ": b"typed-by-hand\n"}
+    status, printed = typed(board, "config", "set", "password", answers=twice)
+    assert (status, "typed-by-hand" in printed) == (0, False)
+    assert settings_on(board)["password"] == "typed-by-hand"
 
 
 # unprovision
