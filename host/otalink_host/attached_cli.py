@@ -216,7 +216,7 @@ def config_set(
     settings: Annotated[
         list[str],
         typer.Argument(
-            metavar="KEY=VALUE...", help="Settings, as in interval=600; of a password or secret the KEY alone."
+            metavar="KEY=VALUE", help="Settings, as in interval=600; of a password or secret the KEY alone."
         ),
     ],
     port: Port = None,
@@ -255,7 +255,7 @@ def config_set(
 
 @config_app.command("unset", epilog="Example: otalink config unset wifi")
 def config_unset(
-    keys: Annotated[list[str], typer.Argument(metavar="KEY...", help="Settings, such as interval or wifi.password.")],
+    keys: Annotated[list[str], typer.Argument(metavar="KEY", help="Settings, such as interval or wifi.password.")],
     port: Port = None,
 ) -> None:
     """Remove settings of a board, which then has the defaults for them, and restart it."""
