@@ -6,7 +6,7 @@
 import os
 
 from otalink.errors import InstallError
-from otalink.layout import STATE_FOLDER
+from otalink.layout import STATE_FOLDER, STATES
 
 # States in which an update is on: nothing is staged, and nothing committed.
 BUSY = ("committed", "swapping", "trial", "reverting")
@@ -25,9 +25,7 @@ def plan_name(root):
         names = os.listdir(root + STATE_FOLDER)
     except OSError:
         return None
-    # In the order in which they count: those of an update that is on come first.
-    states = "committed swapping reverting trial-0 trial-1 trial-2 trial-3 forgetting confirmed reverted broken"
-    for name in states.split(" "):
+    for name in STATES.split(" "):
         if name in names:
             return name
     return None

@@ -16,6 +16,8 @@ INCOMING = STATE_FOLDER + "/incoming"
 PLAN = STATE_FOLDER + "/plan" + NEW_SUFFIX
 # The form of the plans that are written: a guard of the same or a newer one carries them out.
 PLAN_FORMAT = 1
+# The names that a committed plan can have, in the order in which they count: those of an update that is on come first.
+STATES = "committed swapping reverting trial-0 trial-1 trial-2 trial-3 forgetting confirmed reverted broken"
 # The boot guard, never missing, so replaced by copy; in this order, behind all other files.
 GUARD = ("boot.py", "otaswap.py", "otaguard.py")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from otalink_host.accounts import new_password
 from otalink_host.errors import UserError
-from otalink_host.secrets_file import append_secret, read_secrets
+from otalink_host.secrets_file import append_secret, names_in, read_secrets
 
 BOARD_SECRETS_NAME = "boards.secrets"
 _HEAD = "# The boards' secrets, by which they and this host know each other: for your eyes only."
@@ -43,6 +43,29 @@ def secret_of(path: Path, name: str) -> str:
     secret = new_password()
     append_secret(path, name, secret)
     return secret
+
+
+def forget_board(path: Path, name: str) -> bool:
+    """Removes the line of the board `name` from the file `path`; False when it has none. The other lines stay as they
+    are. Raises UserError when the file is wrong, or cannot be written."""
+    known = load_board_secrets(path)
+    if name not in known:
+        return False
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    text = "".join(line for line in lines if names_in(line) != [name])
+    new = path.with_name(f"{path.name}.new")
+    try:
+        new.unlink(missing_ok=True)
+        with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8", newline="") as file:
+            file.write(text)
+        del known[name]
+        if load_board_secrets(new) != known:
+            new.unlink()
+            raise UserError(f"{path}: {name} does not stand in a line of its own: remove it by hand")
+        os.replace(new, path)
+    except OSError as error:
+        raise UserError(f"{path} cannot be written ({error.strerror})") from None
+    return True
 
 
 def is_board_name(name: object) -> bool:

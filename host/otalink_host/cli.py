@@ -26,7 +26,7 @@ from rich.table import Table
 from otalink import __version__
 from otalink.errors import OtaError
 from otalink.version import format_version
-from otalink_host import accounts, boards_cli, flash_cli, peer_cli, release_cli, repository, server
+from otalink_host import accounts, attached_cli, boards_cli, flash_cli, peer_cli, release_cli, repository, server
 from otalink_host.cli_options import (
     PASSPHRASE_VARIABLE,
     Config,
@@ -454,6 +454,10 @@ app.command(epilog="Example: otalink fleet fleet.db")(peer_cli.fleet)
 app.command(epilog=flash_cli.FLASH_EXAMPLE)(flash_cli.flash)
 app.command(help=boards_cli.HELP, epilog=boards_cli.EXAMPLE)(boards_cli.boards)
 release_app.command("make", epilog=release_cli.MAKE_EXAMPLE)(release_cli.make)
+app.command(epilog=attached_cli.STATUS_EXAMPLE)(attached_cli.status)
+app.command(epilog=attached_cli.ROLLBACK_EXAMPLE)(attached_cli.rollback)
+app.add_typer(attached_cli.config_app, name="config")
+app.command(epilog=attached_cli.UNPROVISION_EXAMPLE)(attached_cli.unprovision)
 
 
 @app.command(epilog="Example: otalink vboard board-1 --heap 128k --size 2m --console")

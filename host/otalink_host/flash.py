@@ -10,17 +10,17 @@ from typing import Any
 
 import otalink
 from otalink.boot_rule import calls_guard
-from otalink.config import PATH, configure
+from otalink.config import PATH
 from otalink.layout import GUARD, INSTALLED, NEW_SUFFIX, OLD_SUFFIX, STATE_FOLDER
 from otalink.paths import check_path
 from otalink_host import board_tree
+from otalink_host.board_settings import check_settings
 from otalink_host.board_tree import OTALINK, Application, count_of
 from otalink_host.boards import BoardType, load_boards, recognise
 from otalink_host.cable import RESET, Cable
 from otalink_host.copying import Copying
 from otalink_host.errors import UserError
 from otalink_host.survey import OWN_BOOT, Board, batches, hashes, survey
-from otalink_host.toml_file import suggestion
 
 Say = Callable[[str], None]
 
@@ -215,26 +215,6 @@ def describe(board: Board, kind: BoardType | None) -> str:
         f"{board.free >> 10:,} of {board.block * board.blocks >> 10:,} KiB of flash free, {board.heap >> 10} KiB heap"
         + (f"; {kind.state}" if kind else "; not listed: docs/my-board-is-not-listed.md")
     )
-
-
-def check_settings(settings: dict[str, Any]) -> None:
-    """Refuses what no board takes; and what it would pass over, as a newer otalink's, which is a slip here."""
-    try:
-        config: Any = configure(settings)
-    except ValueError as error:
-        raise UserError(f"the board's settings: {error}") from None
-    if config.unknown:
-        known = sorted(key for key in vars(config) if _is_known(key))
-        slip = config.unknown[0]
-        raise UserError(f"the board's settings: {slip!r} is not known: {suggestion(slip, known)}")
-
-
-def _is_known(key: str) -> bool:
-    try:
-        config: Any = configure({"name": "x", "host": "x", key: None})
-        return key not in config.unknown
-    except ValueError:  # it must not be that
-        return True
 
 
 def _refuse(

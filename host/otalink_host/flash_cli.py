@@ -242,7 +242,7 @@ def _flash_many(
 ) -> None:
     """Flashes each device of `list_`, or each board on `ports`; raises UserError when one of them failed."""
     from otalink_host import provision
-    from otalink_host.flash import check_settings
+    from otalink_host.board_settings import check_settings
     from otalink_host.flash import flash as flash_board
     from otalink_host.ports import usb_ports
 

@@ -51,6 +51,14 @@ def append_secret(path: Path, name: str, secret: str) -> None:
         raise UserError(f"{path} cannot be written ({error.strerror})") from None
 
 
+def names_in(line: str) -> list[str]:
+    """The names that this one line of such a file gives values to."""
+    try:
+        return list(tomllib.loads(line))
+    except tomllib.TOMLDecodeError:
+        return []
+
+
 def check_mode(path: Path, mode: int) -> None:
     """Raises UserError when a file of this `mode` is for others' eyes too: `path` holds secrets."""
     # Windows has no such bits: there the folder's permissions count.

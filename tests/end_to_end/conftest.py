@@ -12,20 +12,7 @@ from otalink_host.vboard import VirtualBoard
 
 sys.path.insert(0, str(Path(__file__).parent))  # for flashed
 
-from flashed import PASSWORD
-
-MAIN = """
-import asyncio, otalink, thermostat
-
-async def main():
-    updater = otalink.Updater()
-    asyncio.create_task(updater.run())
-    print("runs", thermostat.GREETING)
-    while True:
-        await asyncio.sleep(1)
-
-asyncio.run(main())
-"""
+from flashed import MAIN, PASSWORD
 
 
 @pytest.fixture

@@ -9,6 +9,19 @@ from otalink_host.vboard import VirtualBoard
 
 PASSWORD = "a-password-of-the-tests"
 PATIENCE = 30.0
+# The main.py of most releases.
+MAIN = """
+import asyncio, otalink, thermostat
+
+async def main():
+    updater = otalink.Updater()
+    asyncio.create_task(updater.run())
+    print("runs", thermostat.GREETING)
+    while True:
+        await asyncio.sleep(1)
+
+asyncio.run(main())
+"""
 
 
 class Flashed:
