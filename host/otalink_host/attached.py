@@ -24,10 +24,8 @@ from otalink.layout import GUARD, INSTALLED, NEW_SUFFIX, OLD_SUFFIX, STATE_FOLDE
 from otalink_host.board_settings import check_link, check_settings, format_settings, masked, parse_settings, references
 from otalink_host.cable import RESET, Cable
 from otalink_host.errors import UserError
-from otalink_host.ports import UsbId, listen
+from otalink_host.ports import listen
 
-# The USB numbers of boards, by which the one that is connected is found.
-USB_IDS: tuple[UsbId, ...] = ()
 # How many boots a release on trial has.
 TRIAL_BOOTS = 3
 # What each line begins with that a script has to say: the board may print others.

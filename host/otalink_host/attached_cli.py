@@ -22,6 +22,7 @@ from otalink_host.board_settings import (
     with_value,
     without,
 )
+from otalink_host.boards import load_boards, usb_ids
 from otalink_host.cli_options import Config
 from otalink_host.errors import UserError
 from otalink_host.ports import find_port
@@ -47,7 +48,7 @@ config_app = typer.Typer(no_args_is_help=True, help="Read and change the setting
 
 
 def _port(given: str | None) -> str:
-    return given if given is not None else find_port(attached.USB_IDS)
+    return given if given is not None else find_port(usb_ids(load_boards()))
 
 
 def _confirm(question: str, yes: bool) -> None:
