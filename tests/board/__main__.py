@@ -77,7 +77,8 @@ def _test(arguments: argparse.Namespace, steps: list[str]) -> int:
         figures.add_row(name, value, unit)
     print_line("")
     print_table(table)
-    print_table(figures)
+    if report.figures:
+        print_table(figures)
     print_line(f"{report.verdict}\nThe report is in {path}.")
     return 0 if report.passed else 1
 

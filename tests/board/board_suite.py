@@ -86,6 +86,8 @@ _HOPELESS = r"memory is too small|is refused|signature is wrong|too full|the upd
 _OURS = ("/main.py", f"/{NAME}.py", f"/{NAME}.mpy", "/otalink.json", "/os.py", "/board-test.reset", "/board-test.bin")
 _OUR_FOLDERS = (f"/{NAME}-files", "/lib/otalink", f"/{STATE_FOLDER}")
 
+_FILE_SYSTEMS = {"VfsLfs2": "littlefs", "VfsFat": "FAT, on which otalink does not update"}
+
 Take = Callable[[dict[str, Any]], None]
 
 
@@ -180,8 +182,8 @@ class BoardTest:
             )
 
     def run(self, wanted: Sequence[str] = ()) -> Report:
-        """Does the steps `wanted` and those that they need; without any, all."""
-        chosen = set(wanted or STEPS)
+        """Does the steps `wanted`, the first, and those that they need; without any, all."""
+        chosen = {"board", *(wanted or STEPS)}
         for name in reversed(STEPS):
             if name in chosen:
                 chosen.update(STEPS[name].needs)
@@ -250,6 +252,7 @@ class BoardTest:
         self.report.is_virtual = facts["platform"] in ("linux", "darwin")
         bytecode = facts["mpy"] & 0xFF, facts["mpy"] >> 8 & 3
         board = "virtual board" if self.report.is_virtual else facts["board"] or facts["machine"] or facts["platform"]
+        file_system = _FILE_SYSTEMS.get(facts["file_system"], facts["file_system"])
         megahertz = f"{facts['frequency'] / 1e6:g}" if facts["frequency"] else "not told"
         self.report.facts = {
             "board": board,
@@ -258,7 +261,7 @@ class BoardTest:
             "platform": facts["platform"],
             "bytecode": f"{bytecode[0]}.{bytecode[1]}",
             "unique id": facts["id"] or "not told",
-            "file system": facts["file_system"],
+            "file system": file_system,
         }
         self._figure("frequency", megahertz, "MHz")
         self._figure("heap", facts["heap"] / 1024, "KiB")
@@ -266,7 +269,7 @@ class BoardTest:
         self._figure("flash: free before the test", facts["flash_free"] / 1024, "KiB")
         if facts["name"] != "micropython":
             raise UserError(f"it runs {facts['name']}, and otalink needs MicroPython")
-        return f"{facts['machine']}, MicroPython {facts['version']}, {board}, {facts['file_system']}"
+        return f"{facts['machine']}, MicroPython {facts['version']}, {board}, {file_system}"
 
     def _look_for_modules(self) -> str:
         names = sorted({*needed_modules(), *FUNCTIONS})
@@ -478,7 +481,7 @@ class BoardTest:
         left = self._list()[0] - {path for path in self._names if not self._is_ours(path)}
         if left:
             raise UserError(f"it still holds {', '.join(sorted(left))}: remove that by hand")
-        return f"{len(ours)} files; it holds {len(self._names - set(ours))} others"
+        return f"{len(ours)} files; it holds {len(files) - len(ours)} others"
 
     # What the steps have in common
 
