@@ -303,6 +303,8 @@ class BoardTest:
     def _join(self) -> str:
         if "socket" in self._lacking:
             raise NotPossibleError("this MicroPython has no sockets")
+        if self._wifi and "network" in self._lacking:
+            raise NotPossibleError("this MicroPython has no module network, and so no Wi-Fi: leave --wifi out")
         found: dict[str, Any] = {}
         self._run("join", "network", take=found.update, host=self._address, port=self._console.port)
         self._figure("network: round trip", found["milliseconds"], "ms")
