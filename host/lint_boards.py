@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parents[1]
-FIRMWARE, TESTS = PROJECT / "firmware", PROJECT / "tests" / "firmware"
+FIRMWARE, TESTS, BOARD_TEST = PROJECT / "firmware", PROJECT / "tests" / "firmware", PROJECT / "tests" / "board"
 # What the ESP32, RP2 and Unix ports have built in or frozen in, and the hardware's own on the two boards.
 _NAMES = """
 _thread array asyncio binascii builtins cmath collections cryptolib deflate errno framebuf gc hashlib heapq io json
@@ -21,7 +21,9 @@ BOARDS = frozenset(_NAMES.split())
 
 def main(arguments: list[str]) -> int:
     files = [Path(name) for name in arguments] or [
-        path for path in sorted([*FIRMWARE.rglob("*.py"), *TESTS.glob("*.py")]) if path.name != "conftest.py"
+        path
+        for path in sorted([*FIRMWARE.rglob("*.py"), *TESTS.glob("*.py"), *_board_test()])
+        if path.name != "conftest.py"
     ]
     own = {".".join(module) for module in _modules()}
     found = [(path, line, name) for path in files for line, name in _imports(path) if name not in BOARDS | own]
@@ -30,13 +32,25 @@ def main(arguments: list[str]) -> int:
     return 1 if found else 0
 
 
+def needed_modules() -> set[str]:
+    """Those of BOARDS that otalink and its boot guard import."""
+    files = [*(FIRMWARE / "otalink").rglob("*.py"), *(FIRMWARE / "guard").rglob("*.py")]
+    return {name for path in files for _, name in _imports(path)} & BOARDS
+
+
 def _modules() -> Iterator[tuple[str, ...]]:
     """The modules of ours that may be imported: the package otalink's, and those that lie beside an application."""
     for path in FIRMWARE.rglob("*.py"):
         parts = path.relative_to(FIRMWARE).with_suffix("").parts
         inside = parts if parts[0] == "otalink" else parts[-1:]
         yield inside[:-1] if inside[-1] == "__init__" else inside
-    yield from ((path.stem,) for path in TESTS.glob("*.py"))
+    yield from ((path.stem,) for path in (*TESTS.glob("*.py"), *(BOARD_TEST / "application").glob("*.py")))
+
+
+def _board_test() -> Iterator[Path]:
+    """What `make board-test` runs on boards."""
+    for folder in ("application", "on_board"):
+        yield from (BOARD_TEST / folder).glob("*.py")
 
 
 def _imports(path: Path) -> Iterator[tuple[int, str]]:
