@@ -107,7 +107,7 @@ def test_every_step_is_ok_on_a_virtual_board_and_the_report_has_every_figure(tmp
 
 
 def test_a_heap_that_is_too_small_fails_the_update_with_a_line_that_says_so(tmp_path: Path) -> None:
-    with a_board(tmp_path, heap="60k") as board:
+    with a_board(tmp_path, heap="68k") as board:
         done = Done(tmp_path, *on(board), "--steps", "update,swap")
         names = names_on(board)
     assert done.outcome("update")[0] == FAILED
