@@ -254,19 +254,19 @@ def test_a_clock_that_is_not_set_is_said(run_link, authority):
         lines = run_link(
             host,
             f"""
-            import otalink.link_tls
+            import otalink.clock
             class Clock:
                 def __getattr__(self, name):
                     return getattr(time, name)
                 def localtime(self):
                     return time.localtime(3600)
-            otalink.link_tls.time = Clock()
-            link = start(ca={str(authority.path)!r}, server_name="host.test")
+            otalink.clock.time = Clock()
+            link = start(ca={str(authority.path)!r}, server_name="host.test", ntp=None)
             await asyncio.sleep(0.3)
             await link.close()
             """,
         )
-    assert lines == ["SAID TLS needs the time, and this board's clock is not set: call ntptime.settime()"]
+    assert lines == ["SAID TLS needs the time, and this board's clock is not set: put a time server under ntp"]
 
 
 def test_a_plain_link_to_a_host_that_speaks_tls_only_goes_on_trying(run_link, authority, tmp_path):
