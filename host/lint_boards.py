@@ -1,7 +1,7 @@
 """Refuses imports that MicroPython on a board does not have: lint_boards.py [FILE …], by default all that boards run.
 
 It says what boards have, since what they lack is all the rest. Names that a module of theirs lacks are refused in
-pyproject.toml (banned-api).
+pyproject.toml (banned-api). Inside of the package otalink, only board.py and board_*.py may import hardware.
 """
 
 import ast
@@ -14,9 +14,10 @@ FIRMWARE, TESTS, BOARD_TEST = PROJECT / "firmware", PROJECT / "tests" / "firmwar
 # What the ESP32, RP2 and Unix ports have built in or frozen in, and the hardware's own on the two boards.
 _NAMES = """
 _thread array asyncio binascii builtins cmath collections cryptolib deflate errno framebuf gc hashlib heapq io json
-machine math micropython network os platform random re select socket ssl struct sys time uctypes vfs
+math micropython os platform random re select socket ssl struct sys time uctypes vfs
 """
-BOARDS = frozenset(_NAMES.split())
+HARDWARE = frozenset(("esp32", "machine", "network"))
+BOARDS = frozenset(_NAMES.split()) | HARDWARE
 
 
 def main(arguments: list[str]) -> int:
@@ -26,16 +27,28 @@ def main(arguments: list[str]) -> int:
         if path.name != "conftest.py"
     ]
     own = {".".join(module) for module in _modules()}
-    found = [(path, line, name) for path in files for line, name in _imports(path) if name not in BOARDS | own]
-    for path, line, name in found:
-        print(f"{path}:{line}: {name} is no module that boards have (host/lint_boards.py lists those)", file=sys.stderr)
+    found = [
+        (path, line, reason) for path in files for line, name in _imports(path) if (reason := _fault(path, name, own))
+    ]
+    for path, line, reason in found:
+        print(f"{path}:{line}: {reason}", file=sys.stderr)
     return 1 if found else 0
 
 
 def needed_modules() -> set[str]:
-    """Those of BOARDS that otalink and its boot guard import."""
+    """Those of BOARDS that otalink and its boot guard import, apart from hardware that not every board has."""
     files = [*(FIRMWARE / "otalink").rglob("*.py"), *(FIRMWARE / "guard").rglob("*.py")]
-    return {name for path in files for _, name in _imports(path)} & BOARDS
+    return {name for path in files for _, name in _imports(path)} & (BOARDS - HARDWARE | {"machine"})
+
+
+def _fault(path: Path, name: str, own: set[str]) -> str | None:
+    """What is wrong with importing `name` in the file `path`; None: nothing."""
+    if name not in BOARDS | own:
+        return f"{name} is no module that boards have (host/lint_boards.py lists those)"
+    inside = path.resolve().parent == FIRMWARE / "otalink"
+    if inside and name in HARDWARE and path.stem != "board" and not path.stem.startswith("board_"):
+        return f"{name} is hardware, which only board.py and board_*.py import: put a function there"
+    return None
 
 
 def _modules() -> Iterator[tuple[str, ...]]:
