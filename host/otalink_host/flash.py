@@ -92,13 +92,20 @@ except OSError:
     print(False)
 """
 
+# Seconds in which a board joins its network.
+JOIN = 60
+
 # Lets the board look on its server once. What it says to the user comes line by line, the outcome last.
-_CHECK = """
+_CHECK = f"""
 import asyncio, otalink
 async def check():
     updater = otalink.Updater(message=print)
     if updater.config is None:
         return "its settings cannot be used"
+    if updater.config.network is not None:
+        from otalink import network
+        if not await network.wait({JOIN}):
+            return "it does not get into its network in {JOIN} s"
     try:
         release = await updater.check()
     except otalink.ReleaseError as error:  # the server was reached: what lies there is another matter
