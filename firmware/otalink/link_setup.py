@@ -2,6 +2,7 @@
 
 import json
 
+from otalink.config import NTP
 from otalink.frame import LENGTH_MAX, PROFILES
 
 # name: (default, smallest, largest); link.py says what they are. What a host says itself takes 200 characters.
@@ -16,7 +17,7 @@ _NUMBERS = {
 }
 _INTEGERS = ("limit", "queue", "window", "file_size")
 _SWITCHES = ("drop_oldest", "strict", "short_crc")
-_TEXTS = ("file", "ca", "server_name")
+_TEXTS = ("file", "ca", "server_name", "ntp")
 _RETRY = (1, 60)
 # Of the settings, but not of a Link: who the board is, see docs/link.md.
 _OTHERS = ("secret", "board")
@@ -43,7 +44,7 @@ def check(host, port, options):
         if not isinstance(value, bool):
             raise ValueError(f"{name} must be true or false, not {value!r}")
     for name in _TEXTS:
-        found[name] = value = options.pop(name, None)
+        found[name] = value = options.pop(name, NTP if name == "ntp" else None)
         if value is not None and (not isinstance(value, str) or not value):
             raise ValueError(f"{name} must be text, not {value!r}")
     found["profile"] = profile = options.pop("profile", "utf-16-le")
@@ -63,9 +64,10 @@ def check(host, port, options):
 
 
 def load(config):
-    """What the object "link" of the settings holds for a Link; `config` is their path or a dict that holds them."""
-    link, where = _read(config)
-    link = {key: value for key, value in link.items() if key not in _OTHERS}
+    """What the settings hold for a Link: the object "link", and `ntp`. `config` is their path or a dict with them."""
+    values, where = _read(config)
+    link = {key: value for key, value in _link(values, where).items() if key not in _OTHERS}
+    link["ntp"] = values.get("ntp", NTP)
     try:
         check(link.get("host"), link.get("port", 3377), {k: v for k, v in link.items() if k not in ("host", "port")})
     except ValueError as error:
@@ -73,10 +75,31 @@ def load(config):
     return link
 
 
+def network(config):
+    """What board_setup.check makes of the settings; None: they have no network."""
+    values, where = _read(config)
+    if values.get("wifi") is None and values.get("ethernet") is None:
+        return None
+    from otalink.board_setup import check as check_network
+
+    try:
+        return check_network(values)
+    except ValueError as error:
+        raise ValueError(where + str(error))
+
+
 def identity(config):
     """Who the board is, by the object "link" of the settings: (its name, its secret or None)."""
-    link, where = _read(config)
+    values, where = _read(config)
+    link = _link(values, where)
     board, secret = link.get("board"), link.get("secret")
+    if isinstance(secret, dict):
+        from otalink.board_secret import resolve
+
+        try:
+            secret = resolve("link.secret", secret)
+        except ValueError as error:
+            raise ValueError(where + str(error))
     if board is None:
         from otalink.board import unique_id
 
@@ -90,7 +113,7 @@ def identity(config):
 
 
 def _read(config):
-    # The object "link", and what errors about it begin with.
+    # The settings, a dict, and what errors about them begin with.
     where = ""
     if not isinstance(config, dict):
         where = f"{config}: "
@@ -101,10 +124,14 @@ def _read(config):
             raise ValueError(f"{where}cannot be read: put it on the board (docs/tutorial.md has an example)")
         except ValueError:
             raise ValueError(f"{where}no JSON: check its commas, quotes and braces")
-    link = config.get("link") if isinstance(config, dict) else None
+    return config if isinstance(config, dict) else {}, where
+
+
+def _link(values, where):
+    link = values.get("link")
     if not isinstance(link, dict):
         raise ValueError(where + 'link must be an object, as in {"link": {"host": "192.168.0.10"}}')
-    return link, where
+    return link
 
 
 def _is_number(value, kind):
