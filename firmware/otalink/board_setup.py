@@ -31,6 +31,23 @@ def check(values):
     return wifi, ethernet, _hostname(link.get("board") if isinstance(link, dict) else None)
 
 
+def set_up_network(config, message):
+    """Reads the settings, by their path or from a dict, and tells network.py of the network that they have, if any.
+
+    `message(line)` takes the lines. Raises ValueError as `check`.
+    """
+    from otalink.link_setup import read
+    from otalink.network import use
+
+    values, where = read(config)
+    try:
+        found = check(values)
+    except ValueError as error:
+        raise ValueError(where + str(error))
+    if found is not None:
+        use(found, message)
+
+
 def set_up(job, config):
     """Tells network.py of the network, and starts the watchdog, as `config` has them; `job.say` takes the lines."""
     if config.network is not None:

@@ -48,9 +48,7 @@ async def up(timeout=None, config="/otalink.json"):
     ValueError when the settings of the network are wrong.
     """
     if _Shared.settings is None:
-        settings = _call("link_setup", "network", config)
-        if settings is not None:
-            use(settings)
+        _call("board_setup", "set_up_network", config, print)
     return await wait(timeout)
 
 
