@@ -2,9 +2,11 @@
 
     board_reset.py     the restart, and the cause of the last one
     board_net.py       Wi-Fi and Ethernet; network.py keeps them up
+    board_ethernet.py  the Ethernet's settings and driver
     board_clock.py     the time from an SNTP server, and the clock
     board_watchdog.py  the watchdog
     board_secret.py    secrets that stand elsewhere than in the settings
+    board_setup.py     the settings of all of these
 
 Each is loaded when it is needed, and says what it does on a port that lacks the hardware.
 """

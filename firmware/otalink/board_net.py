@@ -1,7 +1,7 @@
 """Wi-Fi and Ethernet, as far as the hardware goes: made ready, told to join, asked how it stands. See network.py.
 
 In memory only while one of these functions runs. What they know of the ports is from MicroPython's
-ports/esp32/network_wlan.c and network_lan.c, and extmod/network_cyw43.c and network_wiznet5k.c.
+ports/esp32/network_wlan.c and extmod/network_cyw43.c.
 """
 
 # How often the ESP32's driver tries again by itself before it says why it does not get on.
@@ -10,8 +10,6 @@ _RECONNECTS = 3
 _ESP_HANDSHAKE = 15
 # The constants of the module network that say the same, where the port has them.
 _WRONG_PASSWORD = ("STAT_WRONG_PASSWORD", "STAT_HANDSHAKE_TIMEOUT")
-# Settings that go to the driver as numbers; all others are pins.
-_NUMBERS = ("phy_addr", "id", "baudrate", "polarity", "phase")
 
 
 def start(settings):
@@ -27,7 +25,9 @@ def start(settings):
     if hostname is not None:
         _set_hostname(network, hostname)
     if ethernet is not None:
-        return _start_ethernet(network, ethernet)
+        from otalink.board_ethernet import start
+
+        return start(network, ethernet)
     if not hasattr(network, "WLAN"):
         raise ValueError("this board has no Wi-Fi: take wifi out of /otalink.json")
     if "country" in wifi and hasattr(network, "country"):
@@ -49,9 +49,11 @@ def connect(interface, settings):
     wifi = settings[0]
     if wifi is None:
         return
-    from otalink.board_secret import resolve
+    password = wifi.get("password")
+    if isinstance(password, dict):
+        from otalink.board_secret import resolve
 
-    password = resolve("wifi.password", wifi.get("password"))
+        password = resolve("wifi.password", password)
     try:
         # An ESP32 that is still at it would refuse.
         interface.disconnect()
@@ -86,43 +88,3 @@ def _set_hostname(network, name):
             return
         except (AttributeError, ValueError):
             pass
-
-
-def _start_ethernet(network, settings):
-    driver = settings.get("driver", "LAN")
-    if not hasattr(network, driver):
-        raise ValueError(f"ethernet: this board has no driver {driver}: its firmware knows {_drivers(network)}")
-    try:
-        made = {key: _made(network, key, value) for key, value in settings.items() if key != "driver"}
-        if driver == "WIZNET5K":
-            names = [key for key in ("spi", "cs", "reset", "int") if key in made]
-            interface = network.WIZNET5K(*[made[key] for key in names])
-        else:
-            if "phy" in made:
-                made["phy_type"] = made.pop("phy")
-                made.setdefault("phy_addr", 0)
-            interface = network.LAN(**made)
-        interface.active(True)
-    except (OSError, TypeError, ValueError, AttributeError) as error:
-        raise ValueError(f"ethernet: {driver} does not start: {error}")
-    return interface
-
-
-def _drivers(network):
-    return " and ".join(name for name in ("LAN", "WIZNET5K", "WLAN") if hasattr(network, name)) or "none"
-
-
-def _made(network, key, value):
-    # The object of a driver that a setting stands for.
-    from machine import Pin
-
-    if key == "phy":
-        return getattr(network, "PHY_" + value)
-    if key == "ref_clk_mode":
-        return Pin.IN if value == "in" else Pin.OUT
-    if key == "spi":
-        from machine import SPI
-
-        pins = {name: _made(network, name, number) for name, number in value.items()}
-        return SPI(pins.pop("id", 0), **pins)
-    return value if key in _NUMBERS else Pin(value)

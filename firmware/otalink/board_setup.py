@@ -1,18 +1,9 @@
 """The settings of what board_*.py have: checked, and put into force. Loaded where there are such; see docs/tutorial.md.
 
 {"wifi": {"ssid": "shop", "password": "...", "country": "KR", "power_save": false}}
-{"ethernet": {"phy": "LAN8720", "phy_addr": 0, "mdc": 23, "mdio": 18, "power": 12}}
-{"ethernet": {"driver": "WIZNET5K", "spi": {"id": 0, "sck": 18, "mosi": 19, "miso": 16}, "cs": 17, "reset": 20}}
 """
 
-from otalink.board_secret import check as check_reference
-from otalink.board_secret import is_reference, resolve
-
-__all__ = ("check", "resolve", "set_up")
-
-_DRIVERS = ("LAN", "WIZNET5K")
-# Keys of "ethernet" whose values are texts; all others are numbers, but for "spi".
-_TEXTS = ("driver", "phy", "ref_clk_mode")
+_WIFI = ("ssid", "password", "country", "power_save")
 
 
 def check(values):
@@ -22,6 +13,8 @@ def check(values):
     Raises ValueError with the key and what it may be, and never with a password.
     """
     if isinstance(values.get("password"), dict):
+        from otalink.board_secret import check as check_reference
+
         check_reference("password", values["password"])
     wifi, ethernet = values.get("wifi"), values.get("ethernet")
     if wifi is not None and ethernet is not None:
@@ -31,9 +24,28 @@ def check(values):
     if wifi is not None:
         _check_wifi(wifi)
     else:
-        _check_ethernet(ethernet)
+        from otalink.board_ethernet import check as check_ethernet
+
+        check_ethernet(ethernet)
     link = values.get("link")
     return wifi, ethernet, _hostname(link.get("board") if isinstance(link, dict) else None)
+
+
+def set_up_network(config, message):
+    """Reads the settings, by their path or from a dict, and tells network.py of the network that they have, if any.
+
+    `message(line)` takes the lines. Raises ValueError as `check`.
+    """
+    from otalink.link_setup import read
+    from otalink.network import use
+
+    values, where = read(config)
+    try:
+        found = check(values)
+    except ValueError as error:
+        raise ValueError(where + str(error))
+    if found is not None:
+        use(found, message)
 
 
 def set_up(job, config):
@@ -51,50 +63,43 @@ def set_up(job, config):
             phase.feed = watchdog(config.watchdog, job.say).feed
 
 
+def resolve(values):
+    """The settings with the password itself in the place of a reference. Raises ValueError when it is not there.
+
+    That of "wifi" and the link's secret are resolved where they are used: board_net.py, link_setup.py.
+    """
+    from otalink.board_secret import resolve
+
+    values = dict(values)
+    values["password"] = resolve("password", values["password"])
+    return values
+
+
 def _check_wifi(wifi):
     texts = [wifi.get("ssid"), wifi.get("country", "XX")] if isinstance(wifi, dict) else [None]
-    password = wifi.get("password", "") if texts[0] else None
-    if not all(isinstance(text, str) for text in texts) or not (isinstance(password, str) or is_reference(password)):
+    if not all(isinstance(text, str) for text in texts) or not texts[0] or not _is_secret(wifi.get("password", "")):
         raise ValueError('wifi must be an object of texts, as in {"ssid": "shop", "password": "..."}')
     if len(texts[1]) != 2:
         raise ValueError("wifi: country must be the two letters of a country, such as KR")
     if not isinstance(wifi.get("power_save", False), bool):
         raise ValueError("wifi: power_save must be true or false")
-    _check_keys("wifi", wifi, ("ssid", "password", "country", "power_save"))
+    for key in wifi:
+        if key not in _WIFI:
+            raise ValueError(f"wifi: {key} is not known here: it may be {', '.join(_WIFI)}")
 
 
-def _check_ethernet(ethernet):
-    if not isinstance(ethernet, dict):
-        raise ValueError('ethernet must be an object, as in {"phy": "LAN8720", "mdc": 23, "mdio": 18}')
-    if ethernet.get("driver", "LAN") not in _DRIVERS:
-        raise ValueError("ethernet: driver must be LAN or WIZNET5K")
-    for key, value in ethernet.items():
-        if key in _TEXTS:
-            if not isinstance(value, str):
-                raise ValueError(f"ethernet: {key} must be text")
-        elif key == "spi":
-            if not isinstance(value, dict) or not all(_is_count(number) for number in value.values()):
-                raise ValueError('ethernet: spi must be an object of numbers, as in {"id": 1, "sck": 18}')
-        elif not _is_count(value):
-            raise ValueError(f"ethernet: {key} must be a number: that of a pin, or the phy_addr")
-    if ethernet.get("ref_clk_mode", "in") not in ("in", "out"):
-        raise ValueError("ethernet: ref_clk_mode must be in or out")
+def _is_secret(value):
+    if isinstance(value, dict):
+        from otalink.board_secret import is_reference
 
-
-def _is_count(value):
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
-
-
-def _check_keys(setting, values, known):
-    for key in values:
-        if key not in known:
-            raise ValueError(f"{setting}: {key} is not known here: it may be {', '.join(known)}")
+        return is_reference(value)
+    return isinstance(value, str)
 
 
 def _hostname(name):
-    # RFC 1123 section 2.1: letters, digits and hyphens. MicroPython takes 32 characters.
+    # RFC 1123 section 2.1: letters, digits and hyphens. MicroPython takes 32 characters. Bytes, not characters: each
+    # of those would be kept as a name.
     if not isinstance(name, str):
         return None
-    letters = "abcdefghijklmnopqrstuvwxyz0123456789"
-    found = "".join(c if c.lower() in letters else "-" for c in name)[:32].strip("-")
-    return found or None
+    letters = [b if 48 <= b < 58 or 65 <= b < 91 or 97 <= b < 123 else 45 for b in name.encode()]
+    return bytes(letters[:32]).decode().strip("-") or None

@@ -107,15 +107,12 @@ def check_restart(kind):
 
 
 def _resolved(values):
-    # The settings with the password itself in the place of a reference. That of "wifi" and the link's secret are
-    # resolved where they are used: board_net.py, link_setup.py.
+    # The settings with the password itself where they say where it is.
     if not isinstance(values, dict) or not isinstance(values.get("password"), dict):
         return values
     from otalink.board_setup import resolve
 
-    values = dict(values)
-    values["password"] = resolve("password", values["password"])
-    return values
+    return resolve(values)
 
 
 def load(path=PATH):

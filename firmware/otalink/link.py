@@ -59,7 +59,7 @@ class Link:
     short_crc False       True: takes CRCs without their leading zeros, which that sample sends
     ca None               a file with the certificate (DER) of who signed the host's: the link is over TLS, with
     server_name None      the name in the host's certificate
-    ntp "pool.ntp.org"    the server that is asked for the time, which TLS needs, when the clock is not set; None: none
+    ntp None              a server that is asked for the time, which TLS needs, when the clock is not set
     fault None            fault(result, view) is called for each fault in what comes, see FrameDecoder
     message print         takes each line of what happens
 
@@ -128,14 +128,11 @@ class Link:
         `ntp` stands beside it. With "wifi" or "ethernet" in the settings, `run` brings the network up.
         `keywords` go before it. Raises ValueError with the key and what it may be.
         """
-        settings = _call("link_setup", "load", config)
+        settings, has_network = _call("link_setup", "load", config)
         settings.update(keywords)
         link = Link(**settings)
-        found = _call("link_setup", "network", config)
-        if found is not None:
-            from otalink.network import use
-
-            use(found, link._say)
+        if has_network:
+            _call("board_setup", "set_up_network", config, link._say)
         return link
 
     @property

@@ -2,8 +2,8 @@
 
 import json
 
-from otalink.config import NTP
 from otalink.frame import LENGTH_MAX, PROFILES
+from otalink.phase import call
 
 # name: (default, smallest, largest); link.py says what they are. What a host says itself takes 200 characters.
 _NUMBERS = {
@@ -44,7 +44,7 @@ def check(host, port, options):
         if not isinstance(value, bool):
             raise ValueError(f"{name} must be true or false, not {value!r}")
     for name in _TEXTS:
-        found[name] = value = options.pop(name, NTP if name == "ntp" else None)
+        found[name] = value = options.pop(name, None)
         if value is not None and (not isinstance(value, str) or not value):
             raise ValueError(f"{name} must be text, not {value!r}")
     found["profile"] = profile = options.pop("profile", "utf-16-le")
@@ -64,40 +64,29 @@ def check(host, port, options):
 
 
 def load(config):
-    """What the settings hold for a Link: the object "link", and `ntp`. `config` is their path or a dict with them."""
-    values, where = _read(config)
+    """What the settings hold for a Link: (the object "link", with `ntp`; whether they have a network).
+
+    `config` is their path or a dict that holds them.
+    """
+    values, where = read(config)
     link = {key: value for key, value in _link(values, where).items() if key not in _OTHERS}
-    link["ntp"] = values.get("ntp", NTP)
+    # As config.NTP: to load that for its sake would cost a link its names.
+    link["ntp"] = values.get("ntp", "pool.ntp.org")
     try:
         check(link.get("host"), link.get("port", 3377), {k: v for k, v in link.items() if k not in ("host", "port")})
     except ValueError as error:
         raise ValueError(f"{where}link: {error}")
-    return link
-
-
-def network(config):
-    """What board_setup.check makes of the settings; None: they have no network."""
-    values, where = _read(config)
-    if values.get("wifi") is None and values.get("ethernet") is None:
-        return None
-    from otalink.board_setup import check as check_network
-
-    try:
-        return check_network(values)
-    except ValueError as error:
-        raise ValueError(where + str(error))
+    return link, values.get("wifi") is not None or values.get("ethernet") is not None
 
 
 def identity(config):
     """Who the board is, by the object "link" of the settings: (its name, its secret or None)."""
-    values, where = _read(config)
+    values, where = read(config)
     link = _link(values, where)
     board, secret = link.get("board"), link.get("secret")
     if isinstance(secret, dict):
-        from otalink.board_secret import resolve
-
         try:
-            secret = resolve("link.secret", secret)
+            secret = call("board_secret.resolve", "link.secret", secret)
         except ValueError as error:
             raise ValueError(where + str(error))
     if board is None:
@@ -112,8 +101,8 @@ def identity(config):
     return board, secret
 
 
-def _read(config):
-    # The settings, a dict, and what errors about them begin with.
+def read(config):
+    """The settings, a dict, and what errors about them begin with. `config` is their path or a dict that holds them."""
     where = ""
     if not isinstance(config, dict):
         where = f"{config}: "

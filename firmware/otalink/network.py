@@ -15,12 +15,9 @@ from time import ticks_add, ticks_diff, ticks_ms
 
 from otalink import phase
 
-# Milliseconds: how long a try lasts; from one to the next, at first and at most.
-TRY_MS = 15000
-RETRY_MS = (1000, 60000)
-# How often a network that is joined is looked at, and one that is being joined.
-WATCH_MS = 500
-POLL_MS = 100
+# Milliseconds: how long a try lasts; from one to the next, at first and at most; how often a network that is joined is
+# looked at, and one that is being joined. One name for all, since each takes heap.
+TIMES_MS = [15000, 1000, 60000, 500, 100]
 
 
 class _Shared:
@@ -51,9 +48,7 @@ async def up(timeout=None, config="/otalink.json"):
     ValueError when the settings of the network are wrong.
     """
     if _Shared.settings is None:
-        settings = _call("link_setup", "network", config)
-        if settings is not None:
-            use(settings)
+        _call("board_setup", "set_up_network", config, print)
     return await wait(timeout)
 
 
@@ -71,7 +66,7 @@ async def wait(timeout=None):
     else:
         deadline = ticks_add(ticks_ms(), int(timeout * 1000))
         while not joined.is_set() and ticks_diff(deadline, ticks_ms()) > 0:
-            await asyncio.sleep_ms(POLL_MS)
+            await asyncio.sleep_ms(TIMES_MS[4])
     return joined.is_set()
 
 
@@ -102,7 +97,7 @@ async def _keep():
                 joined.set()
                 _tell(told, _describe(interface, settings))
                 while interface.isconnected():
-                    await asyncio.sleep_ms(WATCH_MS)
+                    await asyncio.sleep_ms(TIMES_MS[3])
                 told.clear()
                 _tell(told, "the network is lost: joining it again")
             else:
@@ -120,9 +115,9 @@ async def _join(interface, settings):
     # One try; whether the board is in the network.
     if not interface.isconnected():
         _call("board_net", "connect", interface, settings)
-        deadline = ticks_add(ticks_ms(), TRY_MS)
+        deadline = ticks_add(ticks_ms(), TIMES_MS[0])
         while not interface.isconnected() and ticks_diff(deadline, ticks_ms()) > 0:
-            await asyncio.sleep_ms(POLL_MS)
+            await asyncio.sleep_ms(TIMES_MS[4])
     return interface.isconnected()
 
 
@@ -145,7 +140,7 @@ def _tell(told, line):
 
 def _delay(failures):
     # At random, so that the boards of an access point that was away do not come at once.
-    first, most = RETRY_MS
+    _, first, most, _, _ = TIMES_MS
     delay = min(first << min(failures - 1, 16), most)
     return delay - int(delay * random.random() / 2)
 

@@ -14,7 +14,7 @@ from otalink.config import PATH
 from otalink.layout import GUARD, INSTALLED, NEW_SUFFIX, OLD_SUFFIX, STATE_FOLDER
 from otalink.paths import check_path
 from otalink_host import board_tree
-from otalink_host.board_settings import check_settings
+from otalink_host.board_settings import check_link, check_settings
 from otalink_host.board_tree import OTALINK, Application, count_of
 from otalink_host.boards import BoardType, load_boards, recognise
 from otalink_host.cable import RESET, Cable
@@ -95,13 +95,19 @@ except OSError:
 # Seconds in which a board joins its network.
 JOIN = 60
 
-# Lets the board look on its server once. What it says to the user comes line by line, the outcome last.
+# Lets the board look on its server once. What it says to the user comes line by line, the outcome last. No watchdog is
+# started, which only a reset ends.
 _CHECK = f"""
-import asyncio, otalink
+import asyncio, json, otalink
 async def check():
-    updater = otalink.Updater(message=print)
-    if updater.config is None:
-        return "its settings cannot be used"
+    with open("{PATH}") as file:
+        settings = json.load(file)
+    settings.pop("watchdog", None)
+    try:
+        updater = otalink.Updater(settings, message=print)
+    except ValueError as error:
+        return "its settings cannot be used: " + str(error)
+    settings = None
     if updater.config.network is not None:
         from otalink import network
         if not await network.wait({JOIN}):
@@ -176,6 +182,7 @@ def flash(
     Raises UserError, one line; run again, it sends what is missing.
     """
     check_settings(settings)
+    check_link(settings)
     cable = Cable(port)
     board = survey(cable)
     kind = recognise(load_boards() if boards is None else boards, board.platform, board.build, board.machine)

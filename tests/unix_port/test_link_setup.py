@@ -271,6 +271,15 @@ def test_a_clock_that_is_not_set_is_said(run_link, authority):
     assert lines == ["SAID TLS needs the time, and this board's clock is not set: put a time server under ntp"]
 
 
+def test_links_and_updates_ask_the_same_time_server(on_board):
+    code = """
+import otalink.config, otalink.link_setup
+link, _ = otalink.link_setup.load({"link": {"host": "h"}})
+print(link["ntp"] == otalink.config.NTP == otalink.config.configure({"name": "app", "host": "h"}).ntp)
+"""
+    assert on_board(code).lines == ["True"]
+
+
 def test_a_clock_that_is_not_set_is_set_by_the_time_server_of_the_settings(run_link, authority, tmp_path):
     def reply(request):
         return answer(request, int(time.time()))

@@ -17,9 +17,7 @@ from radio import air
 module = radio.use({port!r})
 import otalink.network
 from otalink.board_setup import check as checked
-otalink.network.TRY_MS = 200
-otalink.network.RETRY_MS = 10, 40
-otalink.network.WATCH_MS = otalink.network.POLL_MS = 10
+otalink.network.TIMES_MS[:] = 200, 10, 40, 10, 10
 """
 START = """
 lines = []
@@ -201,7 +199,7 @@ def test_between_two_tries_it_waits_longer_and_longer_and_at_most_a_minute(run):
     lines = run(
         "rp2",
         """
-        otalink.network.RETRY_MS = 1000, 60000
+        otalink.network.TIMES_MS[1:3] = 1000, 60000
         delays = [[otalink.network._delay(failures) for _ in range(50)] for failures in (1, 3, 7, 1000)]
         for found, most in zip(delays, (1000, 4000, 60000, 60000)):
             print(most // 2 <= min(found) < max(found) <= most)

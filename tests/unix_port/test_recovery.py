@@ -13,8 +13,7 @@ import radio
 from radio import air
 module = radio.use("esp32")
 import otalink.network, otalink.updater
-otalink.network.TRY_MS = 200
-otalink.network.RETRY_MS = 10, 40
+otalink.network.TIMES_MS[:] = 200, 10, 40, 10, 10
 
 class ResetError(BaseException):
     pass
