@@ -98,9 +98,9 @@ def _read(config):
             with open(config) as file:
                 config = json.load(file)
         except OSError:
-            raise ValueError(f"{where}cannot be read: put it on the board (docs/tutorial.md has an example)")
+            raise ValueError(f"{config} cannot be read: put it on the board (docs/tutorial.md has an example)")
         except ValueError:
-            raise ValueError(f"{where}no JSON: check its commas, quotes and braces")
+            raise ValueError(f"{config} is no JSON: check its commas, quotes and braces")
     link = config.get("link") if isinstance(config, dict) else None
     if not isinstance(link, dict):
         raise ValueError(where + 'link must be an object, as in {"link": {"host": "192.168.0.10"}}')
