@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 RUN := $(VENV)/bin/
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test power-cut killed fuzz lint bench serve flash package package-json release clean
+.PHONY: help setup demo test power-cut killed board-test fuzz lint bench serve flash package package-json release clean
 
 help: ## Print these lines
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
@@ -27,6 +27,9 @@ power-cut: $(READY) ## Cut the power in every flash operation of an update, and 
 
 killed: $(READY) ## Kill a virtual board at random moments of real updates, for SECONDS (300)
 	@OTALINK_KILLED_SECONDS=$(or $(SECONDS),300) $(RUN)pytest -s tests/end_to_end/test_killed.py $(ARGS)
+
+board-test: $(READY) ## Test the board on PORT (or the one that is connected, or PORT=virtual); it is overwritten
+	@$(RUN)python tests/board $(if $(PORT),--port $(PORT)) $(ARGS)
 
 fuzz: $(READY) ## Fuzz the frame decoder, guided by its branches, for SECONDS (60)
 	@$(RUN)python tests/fuzz $(or $(SECONDS),60)

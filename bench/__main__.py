@@ -23,6 +23,7 @@ from bench import (
     one_file,
     peer,
     plain_files,
+    provision,
     signature,
     signed_heap,
     wear,
@@ -45,6 +46,7 @@ TABLES = (
     "esp8266",
     "peer",
     "plain-files",
+    "provision",
 )
 # Only when it is asked for: it takes minutes.
 LONG = ("power-cut",)
@@ -73,6 +75,7 @@ def main() -> int:
         "esp8266": esp8266.measure,
         "peer": peer.measure,
         "plain-files": plain_files.measure,
+        "provision": provision.measure,
     }
     console = make_console()
     found: list[Table] = []

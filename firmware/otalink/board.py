@@ -1,40 +1,17 @@
-"""The hardware: the only file that imports machine or network."""
+"""What this board is. Only board.py and the files named board_*.py import hardware (machine, network, esp32).
+
+    board_reset.py     the restart, and the cause of the last one
+    board_net.py       Wi-Fi and Ethernet; network.py keeps them up
+    board_ethernet.py  the Ethernet's settings and driver
+    board_clock.py     the time from an SNTP server, and the clock
+    board_watchdog.py  the watchdog
+    board_secret.py    secrets that stand elsewhere than in the settings
+    board_setup.py     the settings of all of these
+
+Each is loaded when it is needed, and says what it does on a port that lacks the hardware.
+"""
 
 import sys
-
-RESTARTS = ("reset", "soft", "none")
-
-
-def restart(kind):
-    """Restarts the board: "reset" as its button does, "soft" keeping the network up. Does not return.
-
-    Raises AttributeError or ImportError where the board has no such restart.
-    """
-    import machine
-
-    if kind == "soft":
-        machine.soft_reset()
-    machine.reset()
-
-
-async def join(wifi, timeout=30):
-    """Joins the network `wifi` of the settings, unless the board is in it; waits at most `timeout` seconds.
-
-    True when the board is in it. Raises ImportError where the board has no Wi-Fi, or its firmware keeps that to itself.
-    """
-    import asyncio
-    from time import ticks_add, ticks_diff, ticks_ms
-
-    import network
-
-    station = network.WLAN(network.STA_IF)
-    station.active(True)
-    if not station.isconnected():
-        station.connect(wifi["ssid"], wifi.get("password") or None)
-        deadline = ticks_add(ticks_ms(), int(timeout * 1000))
-        while not station.isconnected() and ticks_diff(deadline, ticks_ms()) > 0:
-            await asyncio.sleep_ms(100)
-    return station.isconnected()
 
 
 def platform(found: str = sys.platform) -> str:
@@ -57,9 +34,3 @@ def bytecode():
     """The version of the .mpy files that this board loads, as (major, minor); None when it loads none."""
     found = getattr(sys.implementation, "_mpy", None)
     return None if found is None else (found & 0xFF, found >> 8 & 3)
-
-
-def check_restart(kind):
-    """Raises ValueError unless `kind` is one of RESTARTS."""
-    if kind not in RESTARTS:
-        raise ValueError(f"restart must be reset, soft or none, not {kind!r}")

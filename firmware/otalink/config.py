@@ -6,7 +6,6 @@ It holds the password: never print it whole.
 import gc
 import json
 
-from otalink.board import RESTARTS
 from otalink.version import POLICIES, check_name
 
 PATH = "/otalink.json"
@@ -24,6 +23,7 @@ _NUMBERS = {
     "stall": (30, 0.1, 3600),  # seconds without a byte of data
     "attempts": (5, 1, 100),  # tries without progress before a download is given up until the next check
     "retry_delay": (1, 0, 60),  # seconds before the second try; it doubles from try to try
+    "watchdog": (None, 1, 3600),  # seconds in which the application must feed it; None: there is none
 }
 # key: default; None: it must be there
 _TEXTS = {
@@ -35,16 +35,19 @@ _TEXTS = {
     "policy": "newer",
     "restart": "reset",
 }
-# What has rules of its own, below or elsewhere: link_setup.py.
-_OTHERS = ("keys", "wifi", "link")
+# What has rules of its own, below or elsewhere: board_setup.py, link_setup.py.
+_OTHERS = ("keys", "wifi", "ethernet", "ntp", "link")
+# The server that is asked for the time before TLS, where the clock has not been set; "ntp": null asks none.
+NTP = "pool.ntp.org"
 
 
 class Config:
     """Settings as attributes, named as the keys of `/otalink.json`. It has no methods: see phase.py.
 
-    `server` has those that an FTP client takes, `keys` the public keys of releases, base64 text by key id. `wifi` is
-    None, or the network that `recovery.py` joins, a dict with `ssid` and, unless it is open, `password`. `unknown`
-    lists keys that this version of otalink does not know: a newer one may have written them.
+    `server` has those that an FTP client takes, `keys` the public keys of releases, base64 text by key id. `network`
+    is None, or what board_setup.check makes of `wifi` and `ethernet`. `password` of `configure` may be a reference,
+    see board_secret.py. `unknown` lists keys that this version of otalink does not know: a newer one may have written
+    them.
     """
 
 
@@ -65,16 +68,17 @@ def configure(values: object) -> Config:
         value = values.get(key, default)
         if value is None:
             raise ValueError(f"{key} is missing")
-        if not isinstance(value, str) or not value:
+        if key == "password" and isinstance(value, dict):
+            pass  # it says where the password is
+        elif not isinstance(value, str) or not value:
             raise ValueError(f"{key} must be text")
-        if min(value.encode()) < 32:
+        elif min(value.encode()) < 32:
             raise ValueError(f"{key} must not hold line ends or other control characters")
         setattr(config, key, value)
     check_name(config.name)
     if config.policy not in POLICIES:
         raise ValueError(f"policy must be newer or differs, not {config.policy!r}")
-    if config.restart not in RESTARTS:
-        raise ValueError(f"restart must be reset, soft or none, not {config.restart!r}")
+    check_restart(config.restart)
     if 0 < config.trial_deadline <= config.confirm_after:
         raise ValueError(f"confirm_after must be below trial_deadline, which is {config.trial_deadline}")
     config.keys = values.get("keys", {})
@@ -83,13 +87,32 @@ def configure(values: object) -> Config:
     for identity, modulus in config.keys.items():
         if len(identity) != 16 or identity.strip("0123456789abcdef") or not isinstance(modulus, str):
             raise ValueError(f"keys: {identity[:40]!r} is no key: put what `otalink keys export` prints")
-    config.wifi = wifi = values.get("wifi")
-    if wifi is not None:
-        texts = [wifi.get("ssid"), wifi.get("password", "")] if isinstance(wifi, dict) else [None]
-        if not all(isinstance(text, str) for text in texts) or not texts[0]:
-            raise ValueError('wifi must be an object of texts, as in {"ssid": "shop", "password": "..."}')
+    config.ntp = values.get("ntp", NTP)
+    if config.ntp is not None and (not isinstance(config.ntp, str) or not config.ntp):
+        raise ValueError(f"ntp must be the name of a time server such as {NTP}, or null")
+    config.wifi, config.ethernet = values.get("wifi"), values.get("ethernet")
+    config.network = None
+    if config.wifi is not None or config.ethernet is not None or isinstance(config.password, dict):
+        from otalink.board_setup import check
+
+        config.network = check(values)
     config.server = config.host, config.port, config.user, config.password, config.timeout, config.stall
     return config
+
+
+def check_restart(kind):
+    """Raises ValueError unless `kind` says how an updater restarts the board."""
+    if kind not in ("reset", "soft", "none"):
+        raise ValueError(f"restart must be reset, soft or none, not {kind!r}")
+
+
+def _resolved(values):
+    # The settings with the password itself where they say where it is.
+    if not isinstance(values, dict) or not isinstance(values.get("password"), dict):
+        return values
+    from otalink.board_setup import resolve
+
+    return resolve(values)
 
 
 def load(path=PATH):
@@ -102,7 +125,7 @@ def load(path=PATH):
     except ValueError:
         raise ValueError(f"{path} is no JSON: check its commas, quotes and braces")
     try:
-        return configure(values)
+        return configure(_resolved(values))
     except ValueError as error:
         raise ValueError(f"{path}: {error}")
 
@@ -118,8 +141,12 @@ def set_up(job, config):
         except ValueError as error:
             return None, f"{error}; no updates until then"
     elif isinstance(config, dict):
-        config = configure(config)
+        config = configure(_resolved(config))
     job.config = config
+    if config.network is not None or config.watchdog is not None:
+        from otalink import board_setup
+
+        board_setup.set_up(job, config)
     gc.collect()
     # All data goes through it. With less of the heap free than 96 KiB, memory counts more than speed.
     job.buffer = bytearray(config.buffer or (4096 if gc.mem_free() > 98304 else 512))

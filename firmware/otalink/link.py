@@ -59,6 +59,7 @@ class Link:
     short_crc False       True: takes CRCs without their leading zeros, which that sample sends
     ca None               a file with the certificate (DER) of who signed the host's: the link is over TLS, with
     server_name None      the name in the host's certificate
+    ntp None              a server that is asked for the time, which TLS needs, when the clock is not set
     fault None            fault(result, view) is called for each fault in what comes, see FrameDecoder
     message print         takes each line of what happens
 
@@ -89,6 +90,7 @@ class Link:
         self._strict = options["strict"]
         self._ca = options["ca"]
         self._server_name = options["server_name"]
+        self._ntp = options["ntp"]
         self._decoder = FrameDecoder(
             (self._limit + OVERHEAD) * PROFILES[self._profile],
             self._profile,
@@ -122,12 +124,16 @@ class Link:
     def from_config(config="/otalink.json", **keywords):
         """A Link as the object "link" of the settings has it: `config` is their path, or a dict that holds them.
 
-        Its keys are the options above, `host` and `port`; `secret` and `board` in it are others' (docs/link.md).
+        Its keys are the options above, `host` and `port`; `secret` and `board` in it are others' (docs/link.md), and
+        `ntp` stands beside it. With "wifi" or "ethernet" in the settings, `run` brings the network up.
         `keywords` go before it. Raises ValueError with the key and what it may be.
         """
-        settings = _call("link_setup", "load", config)
+        settings, has_network = _call("link_setup", "load", config)
         settings.update(keywords)
-        return Link(**settings)
+        link = Link(**settings)
+        if has_network:
+            _call("board_setup", "set_up_network", config, link._say)
+        return link
 
     @property
     def counts(self):
@@ -166,6 +172,7 @@ class Link:
             while True:
                 if failures:
                     await asyncio.sleep_ms(self._delay(failures))
+                await phase.network()
                 self._is_good = False
                 stage = "connect"
                 error = None

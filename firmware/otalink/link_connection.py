@@ -64,7 +64,7 @@ class Connection:
 
                 # Only writing tells that the handshake is over.
                 frame = link._encode(link._own.pop(0) if link._own else format_message("ping"))
-                sock = await secure(sock, link._ca, link._server_name, frame, link._timeout_ms)
+                sock = await secure(sock, link._ca, link._server_name, frame, link._timeout_ms, link._ntp)
                 link.sent += 1
             stage = "serve"
             await self._serve(sock)

@@ -3,6 +3,7 @@
 import json
 
 from otalink.frame import LENGTH_MAX, PROFILES
+from otalink.phase import call
 
 # name: (default, smallest, largest); link.py says what they are. What a host says itself takes 200 characters.
 _NUMBERS = {
@@ -16,7 +17,7 @@ _NUMBERS = {
 }
 _INTEGERS = ("limit", "queue", "window", "file_size")
 _SWITCHES = ("drop_oldest", "strict", "short_crc")
-_TEXTS = ("file", "ca", "server_name")
+_TEXTS = ("file", "ca", "server_name", "ntp")
 _RETRY = (1, 60)
 # Of the settings, but not of a Link: who the board is, see docs/link.md.
 _OTHERS = ("secret", "board")
@@ -63,20 +64,31 @@ def check(host, port, options):
 
 
 def load(config):
-    """What the object "link" of the settings holds for a Link; `config` is their path or a dict that holds them."""
-    link, where = _read(config)
-    link = {key: value for key, value in link.items() if key not in _OTHERS}
+    """What the settings hold for a Link: (the object "link", with `ntp`; whether they have a network).
+
+    `config` is their path or a dict that holds them.
+    """
+    values, where = read(config)
+    link = {key: value for key, value in _link(values, where).items() if key not in _OTHERS}
+    # As config.NTP: to load that for its sake would cost a link its names.
+    link["ntp"] = values.get("ntp", "pool.ntp.org")
     try:
         check(link.get("host"), link.get("port", 3377), {k: v for k, v in link.items() if k not in ("host", "port")})
     except ValueError as error:
         raise ValueError(f"{where}link: {error}")
-    return link
+    return link, values.get("wifi") is not None or values.get("ethernet") is not None
 
 
 def identity(config):
     """Who the board is, by the object "link" of the settings: (its name, its secret or None)."""
-    link, where = _read(config)
+    values, where = read(config)
+    link = _link(values, where)
     board, secret = link.get("board"), link.get("secret")
+    if isinstance(secret, dict):
+        try:
+            secret = call("board_secret.resolve", "link.secret", secret)
+        except ValueError as error:
+            raise ValueError(where + str(error))
     if board is None:
         from otalink.board import unique_id
 
@@ -89,8 +101,8 @@ def identity(config):
     return board, secret
 
 
-def _read(config):
-    # The object "link", and what errors about it begin with.
+def read(config):
+    """The settings, a dict, and what errors about them begin with. `config` is their path or a dict that holds them."""
     where = ""
     if not isinstance(config, dict):
         where = f"{config}: "
@@ -101,10 +113,14 @@ def _read(config):
             raise ValueError(f"{config} cannot be read: put it on the board (docs/tutorial.md has an example)")
         except ValueError:
             raise ValueError(f"{config} is no JSON: check its commas, quotes and braces")
-    link = config.get("link") if isinstance(config, dict) else None
+    return config if isinstance(config, dict) else {}, where
+
+
+def _link(values, where):
+    link = values.get("link")
     if not isinstance(link, dict):
         raise ValueError(where + 'link must be an object, as in {"link": {"host": "192.168.0.10"}}')
-    return link, where
+    return link
 
 
 def _is_number(value, kind):

@@ -7,26 +7,26 @@ import time
 
 from micropython import const
 
+from otalink.clock import ensure
 from otalink.errors import TransferError
 
 _HANDSHAKE_MS = const(20)
-# A clock that nobody has set begins in 1970 or 2000.
-_YEAR = const(2024)
 # What mbedTLS calls data that is no TLS.
 _NO_TLS = "INVALID_RECORD"
 
 
-async def secure(sock, ca, name, frame, timeout_ms):
+async def secure(sock, ca, name, frame, timeout_ms, ntp):
     """The socket over TLS of `sock`, after `frame`, its first bytes, has gone through.
 
-    `ca` is the path of a certificate in DER, `name` the one that the host's own must have. `sock` is non-blocking, and
-    closed when this raises: TransferError, or OSError.
+    `ca` is the path of a certificate in DER, `name` the one that the host's own must have. `ntp`, unless it is None, is
+    the server that is asked for the time when the clock is not set. `sock` is non-blocking, and closed when this
+    raises: TransferError, ProtocolError or OSError.
     """
     secured = sock
     is_secure = False
     try:
-        if time.localtime()[0] < _YEAR:
-            raise TransferError("TLS needs the time, and this board's clock is not set: call ntptime.settime()")
+        if not await ensure(ntp, timeout_ms / 1000):
+            raise TransferError("TLS needs the time, and this board's clock is not set: put a time server under ntp")
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.verify_mode = ssl.CERT_REQUIRED
         with open(ca, "rb") as file:

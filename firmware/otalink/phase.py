@@ -16,7 +16,7 @@ import sys
 from micropython import const
 
 # What stays once it is there: it is needed between phases, or an application's.
-_STAY = ("errors", "frame", "link", "phase", "updater")
+_STAY = ("errors", "frame", "link", "network", "phase", "updater")
 # Only phases that talk to a server need them.
 _STREAMS = "asyncio.stream"
 # In a heap that is smaller (bytes), memory counts more than speed: it is collected whenever the one part in so many was
@@ -62,6 +62,16 @@ async def run(name, *arguments):
         # Not where it was cancelled, or where somebody pressed Ctrl-C: that is to end here and now.
         if is_over:
             await asyncio.create_task(_collect())
+
+
+async def network():
+    """Waits until the board is in the network, when the settings that were read say which; see network.py."""
+    found = sys.modules.get("otalink.network")
+    if found is not None:
+        try:
+            await found.wait()
+        except Exception:  # there may be no memory for its task; what needs the network says that it is not there
+            pass
 
 
 async def go(job, steps, failed):
@@ -125,15 +135,20 @@ def leave(before):
     # Also what an import without enough memory left half done, which MicroPython would take for whole the next time.
     for name in _loaded():
         if name not in there:
-            del sys.modules[name]
-            package, _, part = name.partition(".")
-            package = sys.modules[package]
-            # asyncio itself keeps the name that was asked for.
-            for found in (part, "StreamReader"):
-                if found in package.__dict__:
-                    delattr(package, found)
+            forget(name)
     gc.threshold(threshold)
     gc.collect()
+
+
+def forget(name):
+    """Forgets a module of a package."""
+    del sys.modules[name]
+    package, _, part = name.partition(".")
+    package = sys.modules[package]
+    # asyncio itself keeps the name that was asked for.
+    for found in (part, "StreamReader"):
+        if found in package.__dict__:
+            delattr(package, found)
 
 
 def _loaded():

@@ -5,11 +5,14 @@ It prints what it does; Ctrl-C ends it. When it cannot do anything, main.py has 
 
 import asyncio
 
-from otalink.board import join, restart
+from otalink.board_reset import restart
+from otalink.phase import network
 from otalink.updater import Updater
 
 # Seconds between checks, at the most.
 _INTERVAL = 60
+# Seconds between two feedings of a watchdog.
+_FEED = 1
 
 
 async def _recover(updater):
@@ -17,24 +20,21 @@ async def _recover(updater):
     print(f"otalink: the application does not start: looking for a release every {pause} s; Ctrl-C ends this")
     # What is known against the application stays known: it has not started.
     updater._job.started = True
+    # The application, which would feed it, does not run.
+    feeding = asyncio.create_task(_feed(updater))
     while True:
-        # Each time: the application, which would join it again, does not run.
-        await _join(updater.config.wifi)
+        await network()
         if await updater.update():
             break
         await asyncio.sleep(pause)
+    feeding.cancel()
     restart("reset")
 
 
-async def _join(wifi):
-    if wifi is not None:
-        try:
-            if not await join(wifi):
-                print(
-                    f"otalink: the Wi-Fi network {wifi['ssid']} cannot be joined: is it there, is its password right?"
-                )
-        except (ImportError, OSError) as error:
-            print(f"otalink: no Wi-Fi here: {error}")
+async def _feed(updater):
+    while True:
+        updater.feed()
+        await asyncio.sleep(_FEED)
 
 
 _updater = Updater()

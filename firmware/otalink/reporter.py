@@ -50,6 +50,7 @@ class Reporter:
         self._task = None
         link.service = self
         updater.event = self._tell
+        updater.leave = self._leave
 
     # What the link asks of its service
 
@@ -101,11 +102,14 @@ class Reporter:
         return None
 
     async def _restart(self):
+        await self._leave()
+        call("board_reset.restart", "reset")
+
+    async def _leave(self):
         await self._link.flush(_FLUSH)
         # The host is to hear that the connection ends. The application hears nothing: it has no turn any more.
         await self._link.close(0)
         sleep_ms(_LEAVE_MS)
-        call("board.restart", "reset")
 
     # What the updater tells
 

@@ -5,7 +5,7 @@ import asyncio
 from micropython import const
 
 from otalink.errors import FolderChangedError, FtpError, InstallError, ReleaseError, TransferError
-from otalink.phase import run
+from otalink.phase import network, run
 
 _RETRY_DELAY_MAX = const(60)
 
@@ -51,3 +51,4 @@ async def _wait(job, error):
     place = "where it was" if job.wanted is None else f"at byte {job.partial[1]}"
     job.say(f"{error}; going on {place} in {delay} s")
     await asyncio.sleep(delay)
+    await network()

@@ -50,14 +50,15 @@ class Updater:
     `message(line)` takes each line of what happens; the last 10 are kept in `messages`. `root` stands before every path
     of the flash.
 
-    `watchdog`, such as a machine.WDT, is fed ahead of each step of an update, and at no other time: an application that
-    hangs must not be kept alive. Between steps the application feeds it.
+    `watchdog`, such as a machine.WDT, or that of the setting "watchdog", is fed ahead of each step of an update, and at
+    no other time: an application that hangs must not be kept alive. Between steps the application feeds it, by `feed`.
 
     A release that was applied is on trial after the restart: it is confirmed once it has run `confirm_after` seconds
     and the server has been reached since, or it goes back. Nothing else is downloaded meanwhile.
 
     `event` may be set to a callable that takes what happens as data, event(kind, detail): "offered", "applying" and
-    "confirmed" with a version (four ints), "download" with a percentage, "failed" with a line that says why.
+    "confirmed" with a version (four ints), "download" with a percentage, "failed" with a line that says why. `leave`
+    may be set to a coroutine function, which is awaited ahead of a restart.
 
     One step at a time: a second one that is begun while the updater is `busy` is a ValueError (for `update` and `run`,
     a message).
@@ -65,7 +66,7 @@ class Updater:
 
     def __init__(self, config="/otalink.json", progress=None, ask=None, message=print, root="", watchdog=None):
         self.messages = []
-        self.event = None
+        self.event = self.leave = None
         self.root = root
         self._progress = progress
         self._ask = ask
@@ -90,7 +91,7 @@ class Updater:
     async def run(self):
         """Checks at the configured interval, for ever, and installs what the policy wants. Raises nothing.
 
-        A release on trial is confirmed first.
+        A release on trial is confirmed first. With "wifi" or "ethernet" in the settings, it brings the network up.
         """
         while self.config is not None:
             try:
@@ -98,7 +99,13 @@ class Updater:
             except Exception:  # the check says what it is
                 pause = self.config.interval
             await _sleep(pause)
+            await phase.network()
             await self.update()
+
+    def feed(self):
+        """Feeds the watchdog, if there is one."""
+        if phase.feed is not None:
+            phase.feed()
 
     async def update(self):
         """One check and, when there is a release to install, all of the rest. Raises nothing.
@@ -136,7 +143,7 @@ class Updater:
         `restart` is "reset", "soft" or "none"; None takes the configured one. Raises InstallError, ReleaseError;
         ValueError when nothing was downloaded.
         """
-        await self._alone(run, "apply.apply", self._job, restart)
+        await self._alone(run, "apply.apply", self._job, restart, self.leave)
 
     def on_trial(self):
         """True while the release that runs is on trial."""
@@ -155,7 +162,7 @@ class Updater:
         The release that runs is not tried again until another version is offered. Raises InstallError when it is not
         confirmed, or the release before it is not kept any more.
         """
-        await self._alone(run, "apply.rollback", self._job, restart)
+        await self._alone(run, "apply.rollback", self._job, restart, self.leave)
 
     def installed(self):
         """The version that is installed, four ints; None when none is recorded, or another application's is."""
@@ -213,7 +220,7 @@ class Updater:
             self._say(f"{release.label} is put off until the next check")
             return False
         self._tell("applying", release.version)
-        await run("apply.apply", self._job, None)
+        await run("apply.apply", self._job, None, self.leave)
         return True
 
     async def _check(self):

@@ -163,7 +163,9 @@ def _about_settings(found: Status) -> list[tuple[str, str]]:
     server = f"{settings.get('host')}:{settings.get('port', 21)}"
     lines = [("server", f"{server}, folder {settings.get('folder', '/')}, as {settings.get('user', 'anonymous')}")]
     keys = settings.get("keys")
-    lines.append(("keys", ", ".join(sorted(keys)) if isinstance(keys, dict) and keys else "none: nobody signs for it"))
+    lines.append(
+        ("keys", ", ".join(sorted(keys)) if isinstance(keys, dict) and keys else "none: it installs what nobody signed")
+    )
     link = settings.get("link")
     if isinstance(link, dict):
         lines.append(("link", f"{link.get('host')}:{link.get('port', 3377)}, as {link.get('board', found.unique_id)}"))

@@ -14,7 +14,7 @@ from otalink.config import PATH
 from otalink.layout import GUARD, INSTALLED, NEW_SUFFIX, OLD_SUFFIX, STATE_FOLDER
 from otalink.paths import check_path
 from otalink_host import board_tree
-from otalink_host.board_settings import check_settings
+from otalink_host.board_settings import check_link, check_settings
 from otalink_host.board_tree import OTALINK, Application, count_of
 from otalink_host.boards import BoardType, load_boards, recognise
 from otalink_host.cable import RESET, Cable
@@ -24,9 +24,9 @@ from otalink_host.survey import OWN_BOOT, Board, batches, hashes, survey
 
 Say = Callable[[str], None]
 
-# Bytes of heap, all that there is, below which no update fits: measured, docs/benchmarks.md. The virtual board's
-# pointers are twice as wide.
-HEAP_MIN = {"unix": 64 << 10}
+# Bytes of heap, all that MicroPython counts, below which no update fits: measured, docs/benchmarks.md. The virtual
+# board's pointers are twice as wide; of `-X heapsize=64k` it counts 63 KiB.
+HEAP_MIN = {"unix": 62 << 10}
 HEAP_MIN_ELSEWHERE = 46 << 10
 # What is sent last: until it is whole, what starts a board must not start what is not there.
 _LAST = ("main.py", "boot.py")
@@ -92,13 +92,26 @@ except OSError:
     print(False)
 """
 
-# Lets the board look on its server once. What it says to the user comes line by line, the outcome last.
-_CHECK = """
-import asyncio, otalink
+# Seconds in which a board joins its network.
+JOIN = 60
+
+# Lets the board look on its server once. What it says to the user comes line by line, the outcome last. No watchdog is
+# started, which only a reset ends.
+_CHECK = f"""
+import asyncio, json, otalink
 async def check():
-    updater = otalink.Updater(message=print)
-    if updater.config is None:
-        return "its settings cannot be used"
+    with open("{PATH}") as file:
+        settings = json.load(file)
+    settings.pop("watchdog", None)
+    try:
+        updater = otalink.Updater(settings, message=print)
+    except ValueError as error:
+        return "its settings cannot be used: " + str(error)
+    settings = None
+    if updater.config.network is not None:
+        from otalink import network
+        if not await network.wait({JOIN}):
+            return "it does not get into its network in {JOIN} s"
     try:
         release = await updater.check()
     except otalink.ReleaseError as error:  # the server was reached: what lies there is another matter
@@ -169,6 +182,7 @@ def flash(
     Raises UserError, one line; run again, it sends what is missing.
     """
     check_settings(settings)
+    check_link(settings)
     cable = Cable(port)
     board = survey(cable)
     kind = recognise(load_boards() if boards is None else boards, board.platform, board.build, board.machine)

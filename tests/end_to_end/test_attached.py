@@ -104,7 +104,7 @@ def run(
 
     def command(board: VirtualBoard, *arguments: str) -> tuple[int, str, str]:
         capsys.readouterr()
-        status = main([*arguments, "--port", board.pty])
+        status = main([*arguments, "--port", board.tty])
         output = capsys.readouterr()
         if "--show-secrets" not in arguments:
             assert not [secret for secret in SECRETS if secret in output.out + output.err]
@@ -220,7 +220,7 @@ def test_what_is_broken_on_a_board_is_a_line_of_its_status(
     status, printed, error = run(board, "status")
     assert status == 1
     assert line in error
-    assert shown(printed, "port") == [board.pty]
+    assert shown(printed, "port") == [board.tty]
 
 
 def test_evidence_of_crashes_and_the_whole_log_are_shown(images: Images, power_on, run) -> None:
@@ -350,7 +350,7 @@ def test_settings_are_read_changed_and_removed(images: Images, power_on, run) ->
     mark = board.mark()
     status, printed, error = run(board, "config", "set", "interval=600", "wifi.ssid=42 é", "link.heartbeat=30")
     assert (status, error) == (0, "")
-    assert printed == f"Set interval, wifi.ssid, link.heartbeat on {board.pty}; it restarts with that.\n"
+    assert printed == f"Set interval, wifi.ssid, link.heartbeat on {board.tty}; it restarts with that.\n"
     board.wait_for("runs one", since=mark)
     wifi = {"ssid": "42 é", "password": WIFI}
     assert settings_on(board) == {**before, "interval": 600, "wifi": wifi, "link": {**LINK, "heartbeat": 30}}
@@ -409,7 +409,7 @@ def typed(board: VirtualBoard, *arguments: str, answers: dict[str, bytes]) -> tu
     printed = ""
     try:
         with subprocess.Popen(
-            [*command, *arguments, "--port", board.pty],
+            [*command, *arguments, "--port", board.tty],
             stdin=slave,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -561,7 +561,7 @@ def test_a_board_that_is_pulled_in_mid_command_is_one_line_and_the_command_again
     thread = pulled(board, pattern, board.mark())
     status, _, error = run(board, *arguments)
     thread.join()
-    assert status == 1, error
+    assert (status, Path(board.directory, "tty").exists()) == (1, False), error
     mark = board.mark()
     board.start()
     board.wait_for(re.compile("runs (one|two)"), since=mark)

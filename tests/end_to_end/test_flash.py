@@ -136,7 +136,11 @@ def test_the_keys_are_chosen_and_taken_away_again(
         (("--set", "keys={}"), 2, "the keys are chosen by --key and --unsigned"),
         (("--set", "intervall=600"), 1, "the board's settings: 'intervall' is not known: did you mean interval?\n"),
         (("--set", "=5"), 1, "the board's settings: '' is not known: known here: attempts, buffer, confirm_after, "),
-        (("--set", "zone=5"), 1, "restart, retry_delay, stall, start_delay, timeout, trial_deadline, user, wifi\n"),
+        (
+            ("--set", "zone=5"),
+            1,
+            "restart, retry_delay, stall, start_delay, timeout, trial_deadline, user, watchdog, wifi\n",
+        ),
         (("--set", "interval"), 1, "the board's settings: interval must be a number from 1 to 31536000, not ''\n"),
     ],
 )

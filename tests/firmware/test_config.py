@@ -68,6 +68,26 @@ def test_what_is_wrong_is_named_with_what_it_may_be():
         ("keys", {"5F0C93D1A6B27E84": "AAAA"}, "keys: '5F0C93D1A6B27E84' is no key"),
         ("keys", {"5f0c": "AAAA"}, "keys: '5f0c' is no key"),
         ("keys", {"5f0c93d1a6b27e84": 5}, "is no key: put what `otalink keys export` prints"),
+        ("watchdog", 0.5, "watchdog must be a number from 1 to 3600, not 0.5"),
+        ("ntp", 5, "ntp must be the name of a time server such as pool.ntp.org, or null"),
+        ("ntp", "", "ntp must be the name"),
+        ("password", {"env": ""}, "password must be text, or say where it is"),
+        ("password", {"nvs": "ftp"}, "password must be text, or say where it is"),
+        ("password", {"nvs": "otalink/a/b"}, "password must be text, or say where it is"),
+        ("password", {"nvs": "sixteen-letters-/x"}, "password must be text, or say where it is"),
+        ("password", {"file": "x"}, "password must be text, or say where it is"),
+        ("password", {"env": "A", "nvs": "b/c"}, "password must be text, or say where it is"),
+        ("wifi", {"ssid": "shop", "password": {"env": 5}}, "wifi must be an object"),
+        ("wifi", {"ssid": "shop", "country": "Korea"}, "wifi: country must be the two letters of a country"),
+        ("wifi", {"ssid": "shop", "power_save": 1}, "wifi: power_save must be true or false"),
+        ("wifi", {"ssid": "shop", "pasword": "x"}, "wifi: pasword is not known here: it may be ssid, password,"),
+        ("ethernet", [], "ethernet must be an object"),
+        ("ethernet", {"driver": "ENC28J60"}, "ethernet: driver must be LAN or WIZNET5K"),
+        ("ethernet", {"phy": 8720}, "ethernet: phy must be text"),
+        ("ethernet", {"mdc": "23"}, "ethernet: mdc must be a number: that of a pin, or the phy_addr"),
+        ("ethernet", {"mdc": -1}, "ethernet: mdc must be a number"),
+        ("ethernet", {"spi": 1}, "ethernet: spi must be an object of numbers"),
+        ("ethernet", {"ref_clk_mode": "both"}, "ethernet: ref_clk_mode must be in or out"),
         ("wifi", "shop", "wifi must be an object"),
         ("wifi", {"password": "secret"}, "wifi must be an object"),
         ("wifi", {"ssid": ""}, "wifi must be an object"),
@@ -88,6 +108,33 @@ def test_a_wifi_network_may_be_open_or_have_a_password():
     for wifi in ({"ssid": "shop"}, {"ssid": "shop", "password": "secret"}):
         assert config(wifi=wifi).wifi == wifi
         assert config(wifi=wifi).unknown == []
+
+
+def test_an_ethernet_may_be_there_in_its_place():
+    assert config().ethernet is None
+    wired = {"driver": "WIZNET5K", "spi": {"id": 0, "sck": 18}, "cs": 17, "reset": 20}
+    assert config(ethernet=wired).network == (None, wired, None)
+    message = str(raised(ValueError, config, ethernet=wired, wifi={"ssid": "shop"}))
+    assert message == "wifi and ethernet are both there: keep the one that the board uses"
+
+
+def test_the_board_is_called_in_its_network_as_over_its_link_as_far_as_that_can_be():
+    wifi = {"ssid": "shop"}
+    for name, called in (("shop-1", "shop-1"), ("Halle 3/links", "Halle-3-links"), ("-ä-", None), ("x" * 40, "x" * 32)):
+        assert config(wifi=wifi, link={"board": name}).network == (wifi, None, called), name
+    assert config(wifi=wifi).network == (wifi, None, None)
+
+
+def test_a_time_server_is_there_unless_none_is_wanted():
+    assert config().ntp == "pool.ntp.org"
+    assert config(ntp="192.168.1.1").ntp == "192.168.1.1"
+    assert config(ntp=None).ntp is None
+
+
+def test_a_secret_may_be_elsewhere_which_is_only_checked_here():
+    for reference in ({"env": "OTALINK_PASSWORD"}, {"nvs": "otalink/ftp"}):
+        assert config(password=reference).password == reference
+        assert config(wifi={"ssid": "shop", "password": reference}).wifi["password"] == reference
 
 
 def test_the_password_is_in_no_message():

@@ -35,6 +35,8 @@ TOLD = {
     "respond": 0,
     "say": -1,
     "_say": -1,
+    "message": -1,
+    "_message": -1,
     "log": 0,
     "lost": 1,
     "_put": 0,
@@ -126,6 +128,9 @@ class _Module:
             yield node.value
         if isinstance(node, ast.AugAssign) and getattr(node.target, "attr", "").endswith(LISTS):
             yield from _elements(node.value)
+        if isinstance(node, ast.Return) and isinstance(node.value, ast.Tuple) and self.path.startswith("firmware/"):
+            # As (None, why not).
+            yield from (each for each in node.value.elts if isinstance(each, ast.Constant))
         if not isinstance(node, ast.Call):
             return
         name = _name_of(node.func)
@@ -152,9 +157,17 @@ class _Module:
     def _scripts(self) -> Iterator[tuple[ast.expr, ast.Module]]:
         # Programs for a board that stand in a text.
         for value in self.constants.values():
-            if isinstance(value, ast.Constant) and isinstance(value.value, str) and "\n" in value.value:
+            text = self._script(value)
+            if "\n" in text:
                 with contextlib.suppress(SyntaxError):
-                    yield value, ast.parse(value.value.replace("%d", "0"))
+                    yield value, ast.parse(text.replace("%d", "0"))
+
+    def _script(self, value: ast.expr) -> str:
+        if isinstance(value, ast.JoinedStr):
+            return "".join(self._script(each) for each in value.values)
+        if isinstance(value, ast.FormattedValue):
+            value = self.constants.get(_name_of(value.value), value.value)
+        return str(value.value) if isinstance(value, ast.Constant) else "0"
 
     # What an expression gives
 
@@ -373,5 +386,5 @@ def _texts_of_script(script: ast.Module) -> Iterator[str]:
     inner = {child for node in ast.walk(script) if isinstance(node, ast.JoinedStr) for child in ast.walk(node)}
     for node in ast.walk(script):
         text = node.value if isinstance(node, ast.Constant) and node not in inner else None
-        if isinstance(text, str) and len(re.findall(r"[A-Za-z]{2,}", text)) > 2:
+        if isinstance(text, str) and is_line(text) and len(text.split()) > 2:
             yield text

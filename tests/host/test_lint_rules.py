@@ -87,6 +87,27 @@ def test_make_lint_looks_at_all_that_boards_run(tmp_path: Path) -> None:
         planted.unlink()
 
 
+@pytest.mark.parametrize("module", ["machine", "network", "esp32"])
+def test_only_board_files_of_otalink_import_hardware(tmp_path: Path, module: str) -> None:
+    folder = tmp_path / "firmware" / "otalink"
+    folder.mkdir(parents=True)
+    (tmp_path / "host").mkdir()
+    (tmp_path / "firmware" / "guard").mkdir()
+    shutil.copy(PROJECT / "host" / "lint_boards.py", tmp_path / "host")
+    line = f"def f():\n    import {module}\n"
+    for name in ("board.py", "board_radio.py"):
+        (folder / name).write_text(line)
+    (tmp_path / "firmware" / "guard" / "guard.py").write_text(line)
+    assert lint_boards(project=tmp_path) == (0, "")
+    for name in ("boarding.py", "network.py"):
+        (folder / name).write_text(line)
+        status, said = lint_boards(project=tmp_path)
+        assert status == 1
+        assert said.startswith(f"{folder / name}:2: {module} is hardware, which only board.py and board_*.py import")
+        assert said.count("\n") == 1
+        (folder / name).unlink()
+
+
 def test_what_only_cpython_imports_has_to_say_so(tmp_path: Path) -> None:
     lint = [sys.executable, str(Path(__file__).parents[2] / "host" / "lint_boards.py")]
     module = tmp_path / "module.py"

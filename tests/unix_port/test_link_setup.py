@@ -2,6 +2,7 @@
 
 import datetime
 import ssl
+import time
 
 import pytest
 from cryptography import x509
@@ -9,6 +10,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from link_support import Host, deaf, deliver, say, unused_port
+from time_server import TimeServer, answer
 
 NOWHERE = ("127.0.0.1", 9)
 
@@ -254,19 +256,58 @@ def test_a_clock_that_is_not_set_is_said(run_link, authority):
         lines = run_link(
             host,
             f"""
-            import otalink.link_tls
+            import otalink.clock
             class Clock:
                 def __getattr__(self, name):
                     return getattr(time, name)
                 def localtime(self):
                     return time.localtime(3600)
-            otalink.link_tls.time = Clock()
-            link = start(ca={str(authority.path)!r}, server_name="host.test")
+            otalink.clock.time = Clock()
+            link = start(ca={str(authority.path)!r}, server_name="host.test", ntp=None)
             await asyncio.sleep(0.3)
             await link.close()
             """,
         )
-    assert lines == ["SAID TLS needs the time, and this board's clock is not set: call ntptime.settime()"]
+    assert lines == ["SAID TLS needs the time, and this board's clock is not set: put a time server under ntp"]
+
+
+def test_links_and_updates_ask_the_same_time_server(on_board):
+    code = """
+import otalink.config, otalink.link_setup
+link, _ = otalink.link_setup.load({"link": {"host": "h"}})
+print(link["ntp"] == otalink.config.NTP == otalink.config.configure({"name": "app", "host": "h"}).ntp)
+"""
+    assert on_board(code).lines == ["True"]
+
+
+def test_a_clock_that_is_not_set_is_set_by_the_time_server_of_the_settings(run_link, authority, tmp_path):
+    def reply(request):
+        return answer(request, int(time.time()))
+
+    with Host(tls=authority.context(tmp_path, "host.test")) as host, TimeServer(reply) as server:
+        lines = run_link(
+            host,
+            f"""
+            import otalink.board_clock, otalink.clock
+            otalink.board_clock.PORT = {server.port}
+            class Clock:
+                year = 2000
+                def localtime(self):
+                    return (self.year,)
+            class RTC:
+                def datetime(self, fields):
+                    Clock.year = fields[0]
+            sys.modules["machine"] = type("machine", (), {{"RTC": RTC}})
+            otalink.clock.time = Clock()
+            settings = {{"host": host, "port": port, "ca": {str(authority.path)!r}, "server_name": "host.test"}}
+            link = otalink.Link.from_config({{"ntp": "127.0.0.1", "link": settings}}, message=say)
+            asyncio.create_task(link.run())
+            await link.connected.wait()
+            await link.close()
+            """,
+        )
+    assert lines == [f"SAID connected to 127.0.0.1:{host.port}"]
+    assert len(server.requests) == 1
 
 
 def test_a_plain_link_to_a_host_that_speaks_tls_only_goes_on_trying(run_link, authority, tmp_path):

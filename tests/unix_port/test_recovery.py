@@ -1,42 +1,44 @@
-"""The updater alone, where the application does not start any more: it joins the network of the settings by itself."""
+"""The updater alone, where the application does not start any more: it brings the network up by itself."""
+
+from pathlib import Path
 
 import pytest
 from updater_support import Server, publish
 
-# A radio is what no machine of the tests has.
-NETWORK = """
-import sys
+# The board restarts by leaving the script, and its settings lie beside it.
+RECOVER = """
+sys.path.append({here!r})
+import json
+import radio
+from radio import air
+module = radio.use("esp32")
+import otalink.network, otalink.updater
+otalink.network.TIMES_MS[:] = 200, 10, 40, 10, 10
 
-class WLAN:
-    joined = []
-    def __init__(self, interface):
-        assert interface == "station"
-    def active(self, on):
-        assert on
-    def isconnected(self):
-        return bool(self.joined) and {answers}
-    def connect(self, ssid, password):
-        self.joined.append((ssid, password))
+class ResetError(BaseException):
+    pass
 
-class Network:
-    STA_IF = "station"
-    WLAN = WLAN
+class Machine:
+    fed = 0
+    def reset(self):
+        raise ResetError
+    def WDT(self, timeout):
+        self.timeout = timeout
+        return self
+    def feed(self):
+        self.fed += 1
 
-sys.modules["network"] = Network()
+machine = sys.modules["machine"] = Machine()
+settings = json.load(open("otalink.json"))
+Updater = otalink.updater.Updater
+otalink.updater.Updater = lambda: Updater(settings, root="board")
+{before}
+try:
+    import otalink.recovery
+except ResetError:
+    print("restarted", [entry[1:] for entry in air.log if entry[0] == "connect"][-1:], machine.fed > 10)
 """
-
-RUN = """
-from otalink.board import join
-
-async def attempt_join(wifi):
-    try:
-        print(await join(wifi, 0.3), Network.WLAN.joined)
-    except ImportError as error:
-        print("ImportError")
-
-await attempt_join(settings["wifi"])
-await attempt_join(settings["wifi"])
-"""
+HERE = str(Path(__file__).parent)
 
 
 @pytest.fixture
@@ -46,50 +48,45 @@ def server(tmp_path):
         yield server
 
 
-def test_the_network_is_joined_once(board, server):
-    lines = board.run(server, RUN, NETWORK.format(answers=True), wifi={"ssid": "shop", "password": "secret"})
-    assert lines == ["True [('shop', 'secret')]"] * 2
+def recover(board, server, on_board, before="pass", **changes):
+    # This writes the settings.
+    board.run(server, "print(make(message=None).installed())", restart="reset", **changes)
+    return on_board(RECOVER.format(here=HERE, before=before)).lines
 
 
-def test_a_network_that_does_not_answer_is_waited_for_and_no_more(board, server):
-    lines = board.run(server, RUN, NETWORK.format(answers=False), wifi={"ssid": "shop"})
-    assert lines == ["False [('shop', None)]", "False [('shop', None), ('shop', None)]"]
+WIFI = {"ssid": "shop", "password": "secret"}
 
 
-def test_a_board_without_wifi_says_so(board, server):
-    assert board.run(server, RUN, wifi={"ssid": "shop"}) == ["ImportError"] * 2
+def test_recovery_joins_the_network_and_looks_for_a_release(board, server, on_board):
+    lines = recover(board, server, on_board, wifi=WIFI)
+    assert lines[0].startswith("otalink: the application does not start: looking for a release every 60 s")
+    assert lines[1] == "in the Wi-Fi network shop as 192.168.4.7"
+    assert any("is committed; restarting" in line for line in lines), lines
+    assert lines[-1] == "restarted [('shop', 'secret')] False"
 
 
-# The board restarts by leaving the script, and its settings lie beside it.
-RECOVER = """
-import json
-import otalink.board, otalink.updater
+def test_recovery_waits_for_a_network_that_is_not_there(board, server, on_board):
+    lines = recover(board, server, on_board, "air.go_away(600)", wifi=WIFI)
+    assert lines[1] == "there is no Wi-Fi network shop here: is its access point on, and its name right?"
+    assert lines[2] == "in the Wi-Fi network shop as 192.168.4.7"
+    assert lines[-1].startswith("restarted")
 
-class ResetError(BaseException):
-    pass
 
-class Machine:
-    def reset(self):
-        raise ResetError
+def test_recovery_without_a_network_in_the_settings_touches_none(board, server, on_board):
+    lines = recover(board, server, on_board)
+    assert any("is committed; restarting" in line for line in lines), lines
+    assert lines[-1] == "restarted [] False"
 
-sys.modules["machine"] = Machine()
-settings = json.load(open("otalink.json"))
-join, Updater = otalink.board.join, otalink.updater.Updater
-otalink.board.join = lambda wifi: join(wifi, 0.2)
-otalink.updater.Updater = lambda: Updater(settings, root="board")
-try:
-    import otalink.recovery
-except ResetError:
-    print("restarted", Network.WLAN.joined)
+
+FED_WHILE_IT_WAITS = """
+async def wait():
+    fed = machine.fed
+    while machine.fed < fed + 2:
+        await otalink.network.asyncio.sleep_ms(20)
+otalink.network.wait = wait
 """
 
 
-@pytest.mark.parametrize("answers", [True, False])
-def test_recovery_joins_the_network_and_looks_for_a_release(board, server, on_board, answers):
-    # This writes the settings.
-    board.run(server, "print(make().installed())", wifi={"ssid": "shop", "password": "secret"}, restart="reset")
-    lines = on_board(NETWORK.format(answers=answers) + RECOVER).lines
-    assert lines[0].startswith("otalink: the application does not start: looking for a release every 60 s")
-    assert any("is committed; restarting" in line for line in lines), lines
-    assert any("the Wi-Fi network shop cannot be joined" in line for line in lines) == (not answers)
-    assert lines[-1] == "restarted [('shop', 'secret')]"
+def test_recovery_feeds_the_watchdog_that_the_application_would(board, server, on_board):
+    lines = recover(board, server, on_board, FED_WHILE_IT_WAITS, watchdog=8)
+    assert lines[-1] == "restarted [] True"

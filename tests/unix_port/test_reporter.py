@@ -5,6 +5,7 @@ import textwrap
 
 import pytest
 from link_support import Host, deliver, script
+from updater_support import Server, publish
 
 from otalink.record import format_header
 from otalink.secret import is_proven, prove_ask, prove_board
@@ -207,6 +208,46 @@ def test_a_host_with_the_secret_is_obeyed(run):
     assert hellos(host)[0]["challenge"] == hellos(host)[1]["challenge"]
     assert "['reset']" in lines[-1]
     assert "cannot be reached" in lines[-1] or "refused" in lines[-1], "it did check"
+
+
+RESTARTS = """
+import sys
+class machine:
+    pass
+restarts = []
+machine.{} = lambda: restarts.append(descriptors() - before)
+sys.modules["machine"] = machine
+"""
+LINKED = """
+settings["link"] = {{"host": "127.0.0.1", "port": {port}, "board": "shop-1"}}
+link = otalink.Link.from_config(settings, message=None)
+updater = make()
+otalink.Reporter(link, updater, settings)
+before = globals()["before"] = descriptors()
+task = asyncio.create_task(link.run())
+await link.connected.wait()
+await updater.update()
+print(restarts, link.connected.is_set())
+await link.close()
+"""
+
+
+@pytest.mark.parametrize("kind", ["reset", "soft_reset"])
+def test_a_board_that_restarts_into_a_release_has_ended_its_connection(board, tmp_path, kind):
+    publish(tmp_path / "served", {"app_1.0.0.1.py": b"VERSION = 1\n"})
+    with Server(tmp_path / "served") as server, Host() as host:
+        body = LINKED.format(port=host.port)
+        lines = board.run(server, body, RESTARTS.format(kind), restart=kind.partition("_")[0])
+    # Its socket was closed by then, and what it had to say had come.
+    assert lines[-2:] == ["app 1.0.0.1 is committed; restarting", "[0] False"]
+    assert [fields["event"] for kind, fields in host.own if kind == "report"][-1] == "applying"
+
+
+def test_a_board_that_cannot_restart_by_itself_keeps_its_connection(board, tmp_path):
+    publish(tmp_path / "served", {"app_1.0.0.1.py": b"VERSION = 1\n"})
+    with Server(tmp_path / "served") as server, Host() as host:
+        lines = board.run(server, LINKED.format(port=host.port), RESTARTS.format("reset"), restart="soft")
+    assert lines[-2:] == ["this board cannot restart by soft: restart it by hand", "[] True"]
 
 
 def test_a_board_that_restarts_has_ended_its_connection_and_not_its_application(run):
