@@ -294,9 +294,8 @@ def _flash_many(
             f"{len(failed)} of {len(outcomes)} boards failed (the table says why): mend that, and run the same command "
             "again; it sends what is missing"
         )
-    print_line(
-        f"{'1 board is' if len(outcomes) == 1 else f'{len(outcomes)} boards are'} {done}. Their peer is: otalink peer --secrets {peer.secrets}"
-    )
+    count = "1 board is" if len(outcomes) == 1 else f"{len(outcomes)} boards are"
+    print_line(f"{count} {done}. Their peer is: otalink peer --secrets {peer.secrets}")
 
 
 def _write_image(
