@@ -111,9 +111,9 @@ def read(config):
             with open(config) as file:
                 config = json.load(file)
         except OSError:
-            raise ValueError(f"{where}cannot be read: put it on the board (docs/tutorial.md has an example)")
+            raise ValueError(f"{config} cannot be read: put it on the board (docs/tutorial.md has an example)")
         except ValueError:
-            raise ValueError(f"{where}no JSON: check its commas, quotes and braces")
+            raise ValueError(f"{config} is no JSON: check its commas, quotes and braces")
     return config if isinstance(config, dict) else {}, where
 
 
