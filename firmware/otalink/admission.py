@@ -47,9 +47,12 @@ def check_signature(header: Header, keys: dict[str, str]) -> None:
         raise ReleaseError(f"the release is signed with key {identity}, which is unknown or retired here")
     try:
         modulus = decode_key(identity, keys[identity])
-        signature = decode(text)
     except ValueError as error:
         raise ReleaseError(str(error))
+    try:
+        signature = decode(text)
+    except ValueError:
+        raise ReleaseError("header: sign: the signature is no base64: publish the release again")
     if not verify(modulus, header.digest, signature):
         raise ReleaseError(f"the signature is wrong: the release was changed after key {identity} signed it")
 

@@ -3,7 +3,6 @@
 import json
 
 from otalink.frame import LENGTH_MAX, PROFILES
-from otalink.phase import call
 
 # name: (default, smallest, largest); link.py says what they are. What a host says itself takes 200 characters.
 _NUMBERS = {
@@ -86,6 +85,8 @@ def identity(config):
     board, secret = link.get("board"), link.get("secret")
     if isinstance(secret, dict):
         try:
+            from otalink.phase import call  # the host has no such thing, and no references to secrets
+
             secret = call("board_secret.resolve", "link.secret", secret)
         except ValueError as error:
             raise ValueError(where + str(error))
@@ -110,9 +111,9 @@ def read(config):
             with open(config) as file:
                 config = json.load(file)
         except OSError:
-            raise ValueError(f"{where}cannot be read: put it on the board (docs/tutorial.md has an example)")
+            raise ValueError(f"{config} cannot be read: put it on the board (docs/tutorial.md has an example)")
         except ValueError:
-            raise ValueError(f"{where}no JSON: check its commas, quotes and braces")
+            raise ValueError(f"{config} is no JSON: check its commas, quotes and braces")
     return config if isinstance(config, dict) else {}, where
 
 

@@ -394,9 +394,10 @@ class Status:
         if self.otalink is None:
             return [f"{self.otalink_fault}: put it there with `otalink flash`"]
         found = []
-        for kind, paths in (("changed", self.changed), ("missing", self.missing)):
-            if paths:
-                found.append(f"{_count(paths)} {kind} ({_some(paths)})")
+        if self.changed:
+            found.append(f"not as it was installed: {_some(self.changed)}")
+        if self.missing:
+            found.append(f"installed, but not there: {_some(self.missing)}")
         if self.record == "damaged":
             found.append("the record of what is installed is damaged")
         if self.record == "missing":
@@ -804,10 +805,6 @@ def _content(answer: _Answer) -> bytes | None:
 
 def _text(answer: _Answer, kind: str) -> str:
     return b"".join(details[0] for _, details in _of(answer, kind)).decode("utf-8", "replace")
-
-
-def _count(paths: list[str]) -> str:
-    return f"{len(paths)} {'file is' if len(paths) == 1 else 'files are'}"
 
 
 def _some(paths: list[str]) -> str:

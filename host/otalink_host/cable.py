@@ -16,7 +16,7 @@ TIMEOUT = 120.0
 # Seconds in which a board must let go of what it runs. mpremote gives up after 10, but on a pseudo-terminal never.
 ENTRY_TIMEOUT = 15.0
 # How each try begins. A Ctrl-C can be lost, and a boot.py may restart the board each time: "resume" does not run it.
-_TRIES: tuple[tuple[str, ...], ...] = ((), (), ("resume",))
+_TRIES: tuple[tuple[str, ...], ...] = ((), (), ("resume",), ("resume",))
 # What mpremote says of a board that was in the middle of something else, as of a reset.
 _NO_ENTRY = ("could not enter raw repl", "could not exec command")
 # Seconds for which a board that does not let go is listened to, to say what is the matter with it.
@@ -93,18 +93,24 @@ class Cable:
         self._mpremote(["-m", "mpremote"], [("bootloader",)], lambda line: None)
 
     def _mpremote(self, python: list[str], commands: list[Sequence[str]], follow: Callable[[str], None]) -> str:
+        heard = ""
         for number, options in enumerate(_TRIES):
             if number < self._first_try:
                 continue
+            if number == len(_TRIES) - 1:
+                # Whoever types Ctrl-C by hand may get in where mpremote does not; the last try finds the prompt then.
+                heard = listen(self.port, b"\r\x03\x03", _LISTEN)
+                if ">>>" not in heard:
+                    break
             try:
                 output = self._try([sys.executable, *python, "connect", self.port, *options], commands, follow)
             except _NoEntryError:
                 continue
-            self._first_try = number
+            self._first_try = min(number, len(_TRIES) - 2)
             if commands[-1:] == [RESET]:
                 time.sleep(_RESET_TIME)
             return output
-        raise UserError(f"{self.port}: {_diagnosis(self.port)}")
+        raise UserError(f"{self.port}: {_diagnosis(heard)}")
 
     def _try(self, command: list[str], commands: list[Sequence[str]], follow: Callable[[str], None]) -> str:
         # `follow` is called with each line, and with each state of a line that is written over.
@@ -153,9 +159,8 @@ def _complaint(port: str, output: str) -> str:
     return last
 
 
-def _diagnosis(port: str) -> str:
-    """What may be the matter with a board that does not let mpremote in, by what it sends, and what to do."""
-    text = listen(port, b"\r\x03\x03", _LISTEN)
+def _diagnosis(text: str) -> str:
+    """What may be the matter with a board that lets nobody in, by the `text` that it sends, and what to do."""
     restarts = len(re.findall(r"MPY: soft reboot|\brst:0x|^ets ", text, re.MULTILINE))
     if "invalid header" in text or "waiting for download" in text or "No bootable" in text:
         return "there is no MicroPython on it: write it first, with --image FILE"

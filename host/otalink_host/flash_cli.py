@@ -196,7 +196,7 @@ class _Peer:
         """The setting "link" of the board `device`, which gets a secret if it has none."""
         from otalink_host.board_secrets import secret_of
 
-        given = values.get("link", {})
+        given = values.get("link") or {}
         return {
             "heartbeat": LINK_HEARTBEAT,
             **given,
@@ -242,15 +242,18 @@ def _flash_many(
 ) -> None:
     """Flashes each device of `list_`, or each board on `ports`; raises UserError when one of them failed."""
     from otalink_host import provision
-    from otalink_host.board_settings import check_settings
+    from otalink_host.board_settings import check_link, check_settings
     from otalink_host.flash import flash as flash_board
     from otalink_host.ports import usb_ports
 
     devices = provision.load_devices(list_) if list_ is not None else None
     # What is wrong with a line is told before a board is touched.
     for device in devices or ():
+        own = {**values, **device.settings, "password": "x"}
+        link = own.get("link") or {}
         try:
-            check_settings({**values, **device.settings, "password": "x"})
+            check_settings(own)
+            check_link({"link": {**link, "host": peer.host, "port": peer.port} if isinstance(link, dict) else link})
         except UserError as error:
             raise UserError(f"{list_}: {device.name}: {error}") from None
     if ports is None and any(device.port is None for device in devices or ()):
@@ -291,7 +294,8 @@ def _flash_many(
             f"{len(failed)} of {len(outcomes)} boards failed (the table says why): mend that, and run the same command "
             "again; it sends what is missing"
         )
-    print_line(f"{len(outcomes)} boards are {done}. Their peer is: otalink peer --secrets {peer.secrets}")
+    count = "1 board is" if len(outcomes) == 1 else f"{len(outcomes)} boards are"
+    print_line(f"{count} {done}. Their peer is: otalink peer --secrets {peer.secrets}")
 
 
 def _write_image(

@@ -113,7 +113,7 @@ def find_drives(board_id: str) -> list[Path]:
 
 def _image_of(board: BoardType) -> EspImage | Uf2Image:
     if board.image is None:
-        raise UserError(f"{board.name} takes no image")
+        raise UserError(f"{board.name} takes no image: leave --image out")
     return board.image
 
 

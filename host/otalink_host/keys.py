@@ -62,7 +62,7 @@ class Signer:
 def create(folder: Path, name: str, passphrase: bytes | None = None) -> Key:
     """Makes the key `name` in `folder`, which is made if need be. Raises UserError when there is one already."""
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}", name):
-        raise UserError(f"key {name!r}: 1 to 32 letters, digits, _ and -, a letter or digit first")
+        raise UserError(f"key {name!r}: its name must be 1 to 32 letters, digits, _ and -, a letter or digit first")
     private_file, public_file = folder / (name + PRIVATE), folder / (name + PUBLIC)
     for path in (private_file, public_file):
         if os.path.lexists(path):

@@ -253,7 +253,7 @@ def host_and_port(text: str, port: int, option: str) -> tuple[str, int]:
         number = rest.removeprefix(":") or number
     elif text.count(":") == 1:
         host, number = text.split(":")
-    if not host or not number.isdecimal() or not 1 <= int(number) <= 65535:
+    if not host or not number.isdecimal() or len(number) > 5 or not 1 <= int(number) <= 65535:
         raise typer.BadParameter(f"{text}: give HOST or HOST:PORT", param_hint=option)
     return host, int(number)
 

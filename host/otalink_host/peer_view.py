@@ -182,15 +182,15 @@ class _Commands:
         try:
             if name == "send":
                 who, _, text = rest.partition(" ")
-                self._check(bool(who and text), "send WHO TEXT")
+                self._check(bool(who and text), "give it as: send WHO TEXT")
                 self._check(bool(self._peer.find(who)), f"nobody is connected as {who}: clients lists who is")
                 say(f"Sent to {_clients(self._peer.send(who, text))}.")
             elif name == "broadcast":
-                self._check(bool(rest), "broadcast TEXT")
+                self._check(bool(rest), "give it as: broadcast TEXT")
                 say(f"Sent to {_clients(self._peer.broadcast(rest))}.")
             elif name == "ask":
                 board, _, what = rest.rpartition(" ")
-                self._check(bool(board) and what in ASKS, f"ask BOARD {'|'.join(ASKS)}")
+                self._check(bool(board) and what in ASKS, f"give it as: ask BOARD {'|'.join(ASKS)}")
                 await self._ask(board, what)
             elif name == "clients":
                 self._screen.table(_clients_table(self._peer.clients))
@@ -203,7 +203,7 @@ class _Commands:
             elif name == "help":
                 say(COMMANDS)
             elif name:
-                say(f"There is no command {printable(name, 40)}: help lists them.")
+                raise UserError(f"there is no command {printable(name, 40)}: help lists them")
         except (UserError, ValueError) as error:
             say(f"otalink: {error}")
 

@@ -85,6 +85,7 @@ class TomlFile:
     def _line(self, key: str, section: str, number: int) -> int | None:
         """The line of `key` in the `number`th of the sections named `section`, else of that section's head."""
         current, head, counted = "", None, -1
+        assigned = rf'\s*"?{re.escape(key)}"?\s*='
         for index, line in enumerate(self._lines, 1):
             heading = re.match(r"\s*\[\[?\s*([^\]]*?)\s*\]", line)
             if heading:
@@ -94,7 +95,7 @@ class TomlFile:
                     head = index
                 if not section and current == key:
                     return index
-            elif current == section and (not section or counted == number) and re.match(rf'\s*"?{key}"?\s*=', line):
+            elif current == section and (not section or counted == number) and re.match(assigned, line):
                 return index
         return head
 

@@ -157,7 +157,7 @@ def start():
         vfs.mount(system, "/")
         os.chdir("/")
     except OSError as error:
-        print("vboard: the flash holds no file system that mounts:", error)
+        print(f"vboard: the flash holds no file system that mounts: {error}")
         todo = []
     os.putenv("MICROPYINSPECT", "1")  # the REPL comes after this script, however that ends
     gc.collect()

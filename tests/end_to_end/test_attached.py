@@ -182,7 +182,7 @@ def test_a_status_finds_each_file_that_is_not_as_installed(images: Images, power
     board.mpremote("fs", "rm", ":lib/names.txt")
     status, printed, error = run(board, "status")
     assert status == 1
-    assert "1 file is changed (thermostat.py); 1 file is missing (lib/names.txt): flash it again; " in error
+    assert "not as it was installed: thermostat.py; installed, but not there: lib/names.txt: flash it again; " in error
     assert "lib/otalink/frame.py hides lib/otalink/frame.mpy: remove it" in error
     assert shown(printed, "files") == [
         "3, 2 of them not as installed",

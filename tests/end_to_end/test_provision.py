@@ -183,14 +183,23 @@ def test_spreadsheets_write_a_mark_and_other_line_ends(tmp_path: Path, monkeypat
 
 
 @pytest.mark.usefixtures("serving")
+@pytest.mark.parametrize(
+    ("setting", "value", "why"),
+    [
+        ("intervall", "5", "'intervall' is not known: did you mean interval?"),
+        ("link", "peer", 'link must be an object, as in {"link": {"host": "192.168.0.10"}}'),
+    ],
+)
 def test_a_setting_that_no_board_takes_is_told_before_a_board_is_touched(
-    boards: list[VirtualBoard], release: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+    boards: list[VirtualBoard],
+    release: Callable[..., Path],
+    capsys: pytest.CaptureFixture[str],
+    setting: str,
+    value: str,
+    why: str,
 ) -> None:
-    write_list("name,port,intervall", f"shop-1,{boards[0].pty},5")
+    write_list(f"name,port,{setting}", f"shop-1,{boards[0].pty},{value}")
     mark = boards[0].mark()
     assert main(["flash", str(release("1.0.0.1", "one")), "--devices", "shops.csv"]) == 1
-    said = capsys.readouterr().err
-    assert said == (
-        "otalink: shops.csv: shop-1: the board's settings: 'intervall' is not known: did you mean interval?\n"
-    )
+    assert capsys.readouterr().err == f"otalink: shops.csv: shop-1: the board's settings: {why}\n"
     assert boards[0].mark() == mark

@@ -95,7 +95,7 @@ def test_the_name_of_the_plan_is_the_state(states: list[str], expected: tuple[ob
     ("lines", "settings", "fault"),
     [
         ((("changed", "a"), ("changed", "b"), ("changed", "c"), ("changed", "d"), ("whole",)), SETTINGS,
-         "4 files are changed (a, b, c, ...): flash it again"),
+         "not as it was installed: a, b, c, ...: flash it again"),
         ((("missing", "a"), ("damaged",)), SETTINGS, "the record of what is installed is damaged: flash it again"),
         ((("no record",),), SETTINGS, "no release is recorded: flash it again"),
         ((("hidden", "a.mpy"), ("whole",)), SETTINGS, "a.py hides a.mpy: remove it"),

@@ -168,7 +168,7 @@ def test_a_uf2_image_that_is_wrong(board: BoardType, content: bytes, said: str, 
 def test_an_image_that_is_not_there(tmp_path: Path) -> None:
     assert refusal(tmp_path / "x.bin", ESP32).startswith(f"there is no {tmp_path / 'x.bin'}: ")
     assert "cannot be read" in refusal(tmp_path, ESP32)
-    assert refusal(tmp_path / "x.bin", BOARDS["UNIX"]) == "UNIX takes no image"
+    assert refusal(tmp_path / "x.bin", BOARDS["UNIX"]) == "UNIX takes no image: leave --image out"
 
 
 # To an ESP chip
@@ -410,4 +410,4 @@ def test_a_drive_that_is_full(boot_rom: BootRom, file: Callable[..., Path]) -> N
 def test_a_uf2_board_is_not_erased(boot_rom: BootRom, file: Callable[..., Path]) -> None:
     assert "cannot be erased" in write_fails(file(CONTENT, "x.uf2"), PICO, None, erase=True)
     bad = replace(PICO, image=None)
-    assert write_fails(file(CONTENT, "x.uf2"), bad, None) == "RPI_PICO_W takes no image"
+    assert write_fails(file(CONTENT, "x.uf2"), bad, None) == "RPI_PICO_W takes no image: leave --image out"

@@ -176,16 +176,16 @@ def test_commands_are_taken_from_the_input(start) -> None:
         peer.until(rf"^{one.address} ")
         for line, said in (
             ("send 192.0.2.1 x", "^otalink: nobody is connected as 192.0.2.1"),
-            ("send", "^otalink: send WHO TEXT"),
+            ("send", "^otalink: give it as: send WHO TEXT"),
             (
                 "broadcast " + "x" * 100_000,
                 "^otalink: the payload has 100000 characters, a frame carries at most 99999",
             ),
             ("ask board-1 check", "^otalink: board-1 is not connected"),
-            ("ask board-1 dance", r"^otalink: ask BOARD check\|report\|restart"),
+            ("ask board-1 dance", r"^otalink: give it as: ask BOARD check\|report\|restart"),
             ("fleet", "^otalink: no fleet is kept: begin with --fleet FILE"),
             ("reload", "^otalink: there are no secrets"),
-            ("dance", "^There is no command dance: help lists them"),
+            ("dance", "^otalink: there is no command dance: help lists them"),
             ("help", "^broadcast TEXT"),
         ):
             peer.type(line)

@@ -149,6 +149,7 @@ def test_a_wrong_account_is_found_in_its_section(config: Path, line: str, allowe
         (GOOD.replace("port", "prot"), ":2: prot in [server] is not known: did you mean port?"),
         (GOOD + 'virtual_pth = "/"\n', ":7: virtual_pth in [[account]] number 1 is not known: did you mean virtual"),
         (GOOD + 'password = "x"\n', ":7: password in [[account]] number 1 is not known"),
+        (GOOD + '"pass(word" = "x"\n', ":7: pass(word in [[account]] number 1 is not known"),
         ("[sever]\n" + GOOD[8:], ":1: sever is not known: did you mean server?"),
     ],
 )

@@ -84,8 +84,8 @@ def test_a_link_is_made_as_the_settings_have_it(run_link):
 
 
 SETTINGS = [
-    (None, "s.json: cannot be read: put it on the board (docs/tutorial.md has an example)"),
-    ("{", "s.json: no JSON: check its commas, quotes and braces"),
+    (None, "s.json cannot be read: put it on the board (docs/tutorial.md has an example)"),
+    ("{", "s.json is no JSON: check its commas, quotes and braces"),
     ("[]", 's.json: link must be an object, as in {"link": {"host": "192.168.0.10"}}'),
     ('{"link": 5}', 's.json: link must be an object, as in {"link": {"host": "192.168.0.10"}}'),
     ('{"link": {}}', "s.json: link: host must be the host's name or address, not None"),
