@@ -89,7 +89,7 @@ class FtpServer:
         failed_login_delay: float = FAILED_LOGIN_DELAY,
         reread: Reread | None = None,
     ) -> None:
-        """`reread` is asked at a login that would be refused: accounts may have been added since."""
+        """`reread` is asked at each login: accounts may have been added, changed or removed since."""
         self.settings = settings
         self._stop = threading.Event()
         self._transfers: deque[Transfer] = deque(maxlen=TRANSFERS_KEPT)
@@ -244,31 +244,26 @@ class _Authorizer:
         self, accounts: tuple[Account, ...], passwords: Mapping[str, str], reread: Reread | None = None
     ) -> None:
         self._accounts = {account.name: account for account in accounts}
-        self._passwords = dict(passwords)
+        self._passwords = {account.name: passwords[account.name] for account in accounts if account.name in passwords}
         self._reread = reread
 
     def account(self, username: str) -> Account:
         return self._accounts[username]
 
     def validate_authentication(self, username: str, password: str, handler: Any) -> None:
-        if not self._matches(username, password) and not (self._has_more() and self._matches(username, password)):
+        self._take_over_changes()
+        if not password_matches(password, self._passwords.get(username)):
             raise AuthenticationFailed("Authentication failed.")
 
-    def _matches(self, username: str, password: str) -> bool:
-        expected = self._passwords.get(username) if username in self._accounts else None
-        return password_matches(password, expected)
-
-    def _has_more(self) -> bool:
-        """Whether the files say something else than when they were read last; takes that over."""
+    def _take_over_changes(self) -> None:
         found = self._reread() if self._reread is not None else None
         if found is None:
-            return False
+            return
         accounts, passwords = found
         # Who is logged in keeps the account that is not there any more; nobody logs in with it.
         self._accounts |= {account.name: account for account in accounts}
         self._passwords = dict(passwords)
         logger.info("the accounts have changed: %d are known now", len(accounts))
-        return True
 
     def get_home_dir(self, username: str) -> str:
         return str(self._accounts[username].folder)

@@ -21,9 +21,10 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from otalink_host import server as server_module
+from otalink_host.accounts import ChangedAccounts, add_account, create_server_folder
 from otalink_host.errors import UserError
 from otalink_host.server import BackgroundServer, FtpServer, firewall_commands, own_address, printable
-from otalink_host.settings import Account, Settings
+from otalink_host.settings import Account, Settings, load_settings
 
 Serve = Callable[..., FtpServer]
 # The client of conftest.py; a test file cannot import it.
@@ -582,3 +583,29 @@ def test_the_firewall_commands_open_the_control_and_the_passive_ports(settings: 
             "localport=2121,30000-30099"
         ],
     }
+
+
+# --- accounts that change while it serves
+
+
+def test_an_account_that_is_added_changed_or_removed_counts_at_the_next_login(tmp_path: Path, connect: Connect) -> None:
+    create_server_folder(tmp_path)
+    settings = load_settings(tmp_path / "otalink.toml")
+    with BackgroundServer(
+        settings, failed_login_delay=0.01, reread=ChangedAccounts(settings, lambda _: None)
+    ) as server:
+        client = connect(server, None)
+        password = add_account(settings, "shop-1", settings.accounts[0])
+        assert client.login("shop-1", password).startswith("230")
+        assert settings.secrets is not None
+        assert settings.path is not None
+        settings.secrets.write_text(settings.secrets.read_text().replace(password, "another-password"))
+        with pytest.raises(ftplib.error_perm, match="530"):
+            connect(server, None).login("shop-1", password)
+        assert connect(server, None).login("shop-1", "another-password").startswith("230")
+        text = settings.path.read_text()
+        settings.path.write_text(text[: text.index("[[account]]", text.index("[[account]]") + 1)])
+        with pytest.raises(ftplib.error_perm, match="530"):
+            connect(server, None).login("shop-1", "another-password")
+        # Who is logged in goes on.
+        assert client.nlst() == []
