@@ -266,7 +266,16 @@ def test_a_wrong_command_line_of_make_is_status_2(make: Run, options: tuple[str,
 
 def test_make_release_is_the_command(tmp_path: Path) -> None:
     project = Path(__file__).parents[2]
-    command = ["make", "-n", "release", "APP=apps/thermostat/", "VERSION=1.0.0.3", "TEST=pytest -q", "ARGS=--unsigned"]
+    command = [
+        "make",
+        "--no-print-directory",
+        "-n",
+        "release",
+        "APP=apps/thermostat/",
+        "VERSION=1.0.0.3",
+        "TEST=pytest -q",
+        "ARGS=--unsigned",
+    ]
     printed = subprocess.run(command, cwd=project, capture_output=True, encoding="utf-8", check=True).stdout
     words = printed.replace("\\\n", " ").replace('"', "").split()
     at = words.index("release")

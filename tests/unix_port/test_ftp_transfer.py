@@ -419,14 +419,14 @@ def test_an_application_that_holds_up_the_loop_does_not_make_what_has_arrived_la
         async def hold_up():
             for _ in range(2):
                 await asyncio.sleep_ms(1)
-                time.sleep(0.8)
+                time.sleep(1.5)
 
         await client.connect()
         task = asyncio.create_task(hold_up())
         await attempt({call})
         await task
         """
-        (line,) = run_client(server, body, timeout=0.5, stall=0.5)
+        (line,) = run_client(server, body, timeout=1, stall=1)
         assert line.startswith("gave ")
 
 
