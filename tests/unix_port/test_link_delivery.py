@@ -4,6 +4,7 @@ import random
 import signal
 import subprocess
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -479,15 +480,19 @@ def test_a_board_that_is_killed_at_random_loses_nothing_that_send_had_taken(micr
                 stderr=subprocess.STDOUT,
                 text=True,
             )
-            try:
-                output, _ = board.communicate(timeout=chance.uniform(0.15, 0.5))
+            # After a time, or after some messages, so that a fast board is killed as well.
+            deadline = time.monotonic() + chance.uniform(0.15, 0.5)
+            enough = len(host.delivered) + chance.randint(1, count // 4)
+            while board.poll() is None and time.monotonic() < deadline and len(host.delivered) < enough:
+                time.sleep(0.002)
+            killed = board.poll() is None
+            board.send_signal(signal.SIGKILL)
+            output, _ = board.communicate()
+            if not killed or board.returncode != -signal.SIGKILL:
                 assert board.returncode == 0, output
                 assert output == f"END {count}\n"
                 break
-            except subprocess.TimeoutExpired:
-                board.send_signal(signal.SIGKILL)
-                board.communicate()
-                kills += 1
+            kills += 1
         stopping.set()
     assert host.delivered == numbers(count)
     assert kills >= 3
