@@ -20,10 +20,12 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from otalink_host import server as server_module
+from otalink_host import ftp_handler
 from otalink_host.accounts import ChangedAccounts, add_account, create_server_folder
 from otalink_host.errors import UserError
-from otalink_host.server import BackgroundServer, FtpServer, firewall_commands, own_address, printable
+from otalink_host.ftp_addresses import firewall_commands, own_address
+from otalink_host.ftp_handler import printable
+from otalink_host.server import BackgroundServer, FtpServer
 from otalink_host.settings import Account, Settings, load_settings
 
 Serve = Callable[..., FtpServer]
@@ -81,7 +83,7 @@ def test_nothing_is_shown_before_the_login(serve: Serve, connect: Connect) -> No
 def test_who_does_not_log_in_gives_up_the_place(
     serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(server_module, "LOGIN_TIMEOUT", 0.2)
+    monkeypatch.setattr(ftp_handler, "LOGIN_TIMEOUT", 0.2)
     server = serve()
     idle, active = connect(server, None), connect(server)
     assert idle.getline().startswith("421")
@@ -426,7 +428,7 @@ def test_each_transfer_is_recorded_with_account_file_and_bytes(serve: Serve, con
     client.fetch("//test//lib/sensor.py")
     # Whoever has the reply finds the record.
     (transfer,) = server.transfers
-    assert replace(transfer, seconds=0) == server_module.Transfer(
+    assert replace(transfer, seconds=0) == ftp_handler.Transfer(
         "tester", "127.0.0.1", "/test/lib/sensor.py", 7000, True, 0
     )
     client.nlst("/test")
