@@ -48,7 +48,7 @@ def place_of_keys(config: Path, keys: Path | None) -> Path:
 
 
 def check_private(config: Path, keys: Path | None, folders: list[Path]) -> None:
-    """Refuses `folders`, which boards get files from, when the settings, the passwords or a private key lie in one."""
+    """Refuses `folders`, which boards get files from, when settings, passwords, private keys or audit log lie there."""
     from otalink_host.keys import PRIVATE
 
     settings = settings_if_any(config)
@@ -56,6 +56,9 @@ def check_private(config: Path, keys: Path | None, folders: list[Path]) -> None:
     private = [config, config.with_name(BOARD_SECRETS_NAME), folder, *sorted(folder.glob(f"*{PRIVATE}"))]
     if settings is not None and settings.secrets is not None:
         private.insert(0, settings.secrets)
+    if settings is not None and settings.audit is not None:
+        audit = settings.audit
+        private += [audit.key, audit.folder, *audit.folder.parent.glob(f"{audit.folder.name}.*.head")]
     check_apart([path for path in private if os.path.lexists(path)], folders)
 
 
