@@ -23,7 +23,17 @@ from rich.console import Console
 
 from otalink import __version__
 from otalink.errors import OtaError
-from otalink_host import accounts, attached_cli, boards_cli, flash_cli, keys_cli, peer_cli, release_cli, server
+from otalink_host import (
+    accounts,
+    attached_cli,
+    audit_cli,
+    boards_cli,
+    flash_cli,
+    keys_cli,
+    peer_cli,
+    release_cli,
+    server,
+)
 from otalink_host.cli_options import Config, check_private
 from otalink_host.errors import UserError
 from otalink_host.settings import CONFIG_NAME, Settings, check_address, load_settings
@@ -39,6 +49,7 @@ app = typer.Typer(
 )
 app.add_typer(release_cli.app, name="release")
 app.add_typer(keys_cli.app, name="keys")
+app.add_typer(audit_cli.app, name="audit")
 
 
 def main(arguments: list[str] | None = None) -> int:
