@@ -10,12 +10,14 @@ docs/audit.md has the format, what `otalink audit verify` finds, and what it can
 """
 
 import contextlib
+import errno
 import hmac
 import json
 import os
 import posixpath
 import re
 import secrets
+import stat
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -49,6 +51,8 @@ WRITER = r"[a-z][a-z0-9]{0,15}"
 KEYS = ("outcome", "account", "address", "path", "bytes", "detail")
 # What a line that somebody changed makes of reading it.
 MALFORMED = (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
+# To write, and only to a file: a link or a pipe of that name, which somebody put there, is an error. Windows has none.
+_SAFE = os.O_WRONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 # A line ends with this, the MAC's 64 hexadecimal digits, `"}` and the line end.
 _MAC = b',"mac":"'
@@ -337,8 +341,13 @@ class AuditLog:
         return file_path(self._folder, self._writer, self._end.file)
 
     def _open_file(self) -> int:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0)
-        return os.open(self._path(), flags, 0o600)
+        """Opens the file of `_end` to append to it. Raises OSError, also when it holds something behind that."""
+        path = self._path()
+        descriptor = os.open(path, os.O_CREAT | os.O_APPEND | _SAFE, 0o600)
+        if not self._end.offset and os.fstat(descriptor).st_size:
+            os.close(descriptor)
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
+        return descriptor
 
     def _put(self, said: Mapping[str, Any], now: float) -> None:
         """Writes one record. Raises OSError, and leaves no part of it then, if the system allows that."""
@@ -352,11 +361,13 @@ class AuditLog:
             left = memoryview(line)
             while left:
                 left = left[os.write(self._descriptor, left) :]
-        except OSError:
+            self._end = Position(end.number + 1, mac, end.file, end.line + 1, end.offset + len(line))
+        except BaseException:
+            # A signal's exception may come between the two: the record is whole in both, or in none.
+            self._end = end
             with contextlib.suppress(OSError):
                 os.ftruncate(self._descriptor, end.offset)
             raise
-        self._end = Position(end.number + 1, mac, end.file, end.line + 1, end.offset + len(line))
         self._pending += 1
         self._day = _day(now)
 
@@ -471,8 +482,9 @@ def file_sizes(folder: Path, writer: str) -> dict[int, int]:
     found = {}
     for path in folder.glob(f"{writer}-*.jsonl"):
         match = re.fullmatch(r"-([0-9]{8})", path.stem[len(writer) :])
-        if match:
-            found[int(match[1])] = path.stat().st_size
+        status = path.lstat()
+        if match and stat.S_ISREG(status.st_mode):
+            found[int(match[1])] = status.st_size
     return dict(sorted(found.items()))
 
 
@@ -502,8 +514,8 @@ def chain(
     """
     secret = chain_key(key, writer)
     at = start
-    # A chain that has begun has a file.
-    last = max([*sizes, start.file if start.number else 0])
+    # A chain that has begun has a file; one that was made for the next record has none yet.
+    last = max([*(index for index, size in sizes.items() if size), start.file if start.number else 0])
     for index in range(start.file, last + 1):
         path = file_path(folder, writer, index)
         if index not in sizes:

@@ -1,5 +1,6 @@
 """The audit log as a server writes it: what is recorded, how it is kept, and what it makes of faults on the disk."""
 
+import contextlib
 import errno
 import hashlib
 import hmac
@@ -362,6 +363,49 @@ def test_the_head_is_never_further_behind_than_is_said(
         assert verified(folder).newer == 0
 
 
+def test_the_records_are_on_the_disk_before_the_head_is(
+    opened: Open, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = []
+    sync, swap = os.fsync, os.replace
+
+    def fsync(descriptor: int) -> None:
+        sync(descriptor)
+        done.append(Path(os.readlink(f"/proc/self/fd/{descriptor}")).name)
+
+    def replace(old: Path, new: Path) -> None:
+        swap(old, new)
+        done.append(new.name)
+
+    with opened(file_size=100) as log:
+        log.append(FETCH)
+        log.append(FETCH)
+        monkeypatch.setattr(os, "fsync", fsync)
+        monkeypatch.setattr(os, "replace", replace)
+        log.append(FETCH)
+    first, *others = [f"server-{index:08}.jsonl" for index in (2, 3)]
+    assert done == [first, *others, "audit.server.head.new", "audit.server.head"]
+
+
+def test_an_exception_of_a_signal_leaves_a_record_whole_or_none(
+    opened: Open, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = os.write
+
+    def interrupted(descriptor: int, data: bytes) -> int:
+        write(descriptor, data)
+        raise KeyboardInterrupt
+
+    with opened() as log:
+        monkeypatch.setattr(os, "write", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            log.append(FETCH)
+        monkeypatch.undo()
+        log.append({"event": "stop"})
+    assert events(folder) == ["stop"]
+    assert verified(folder).fault is None
+
+
 # Rotation and retention
 
 
@@ -562,6 +606,39 @@ def test_no_line_that_somebody_put_there_ends_the_server(opened: Open, folder: P
         assert log.damage is not None
     assert verified(folder).fault is not None
     assert events(folder)[-1] == "fetch"
+
+
+@pytest.mark.parametrize("index", [1, 2])
+def test_nothing_is_written_where_a_link_or_a_pipe_leads(
+    opened: Open, folder: Path, tmp_path: Path, index: int
+) -> None:
+    """Who can write to the folder, and to nothing else, must not have the server do it."""
+    victim = tmp_path / "otalink.toml"
+    victim.write_text("mine")
+    path = folder / f"server-{index:08}.jsonl"
+    folder.mkdir()
+    for make in (lambda: path.symlink_to(victim), lambda: os.mkfifo(path), lambda: path.write_text("theirs\n")):
+        make()
+        with contextlib.suppress(UserError), opened(file_size=100) as log:
+            log.append(FETCH)
+            log.append(FETCH)
+        assert victim.read_text() == "mine"
+        if path.exists():
+            path.unlink()
+
+
+def test_a_file_in_the_way_of_the_next_is_an_outage(opened: Open, folder: Path) -> None:
+    with opened(file_size=100) as log:
+        log.append(FETCH)
+        path = folder / "server-00000002.jsonl"
+        path.write_text("theirs\n")
+        with pytest.raises(UserError, match=r"cannot be written \(File exists\)"):
+            log.append(FETCH)
+        assert path.read_text() == "theirs\n"
+        path.write_text("")
+        log.append(FETCH)
+    assert events(folder) == ["fetch", "outage", "fetch"]
+    assert verified(folder).fault is None
 
 
 def test_a_folder_that_cannot_be_had_is_one_line(tmp_path: Path, opened: Open, folder: Path) -> None:

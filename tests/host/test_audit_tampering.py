@@ -209,6 +209,14 @@ def test_a_head_that_is_much_older_is_found(folder: Path, monkeypatch: pytest.Mo
     assert "audit.server.head is too old" in fault
 
 
+def test_a_head_of_another_course_of_the_same_log_is_found(folder: Path) -> None:
+    before, after = older(folder, (5, 5))
+    check(folder, before)
+    write_log(folder, KEY, 20, now=NOON + 60)
+    fault = fault_of(folder, {**content(folder), "audit.server.head": after["audit.server.head"]})
+    assert "record 10 is not the one that the head has" in fault
+
+
 def test_an_older_copy_of_both_is_found_by_who_knows_a_later_head(folder: Path) -> None:
     before, after = older(folder, (5, 5))
     later = check(folder, after)
