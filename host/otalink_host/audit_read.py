@@ -140,7 +140,7 @@ def _snapshot(folder: Path, writer: str, key: bytes) -> tuple[Head, dict[int, in
             break
     if head is None:
         raise UserError(no_head(folder, writer))
-    return head, {index: size for index, size in sizes.items() if index >= head.anchor.file}
+    return head, sizes
 
 
 def _walk(

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from otalink_host import audit
+from otalink_host import audit, audit_read
 from otalink_host.audit import (
     DAY,
     LINE_MAX,
@@ -487,10 +487,62 @@ def test_an_old_file_that_was_changed_stays_as_evidence(opened: Open, folder: Pa
 def test_a_new_file_that_is_made_to_look_old_is_not_destroyed(opened: Open, folder: Path) -> None:
     now = fill_days(opened, 3)
     first = folder / files(folder)[0]
-    first.write_bytes(first.read_bytes().replace(b"2026-01-31", b"2001-01-31"))
-    with opened(clock=lambda: now, keep_days=30):
+    content = first.read_bytes()
+    old = content.replace(b"2026-01-31", b"2001-01-31")
+    for forged in (old, content + old, content + old.rstrip()):
+        first.write_bytes(forged)
+        with opened(clock=lambda: now, keep_days=30):
+            pass
+        assert first.exists()
+    # A half line behind what is old is not what was written, either.
+    with opened(clock=lambda: now + 60 * DAY, keep_days=30):
         pass
     assert first.exists()
+
+
+def test_the_newest_record_of_a_file_counts_whatever_the_clock_did(opened: Open, folder: Path) -> None:
+    now = [NOON]
+    with opened(clock=lambda: now[0], keep_days=2) as log:
+        log.append(FETCH)
+        now[0] -= 10 * DAY
+        log.append(FETCH)
+        now[0] = NOON + DAY
+        log.append(FETCH)
+    assert events(folder) == ["fetch"] * 3
+
+
+def test_a_file_that_was_made_for_the_next_record_is_nothing_that_is_wrong(opened: Open, folder: Path) -> None:
+    with opened() as log:
+        log.append(FETCH)
+    (folder / "server-00000002.jsonl").touch()
+    with (folder / "server-00000001.jsonl").open("ab") as file:
+        file.write(b'{"n":2,"ti')
+    assert (verified(folder).fault, verified(folder).torn) == (None, 10)
+    with opened(file_size=300) as log:
+        assert log.damage is None
+        log.append(FETCH)
+    assert len(files(folder)) == 2
+    assert (verified(folder).records, verified(folder).fault) == (3, None)
+
+
+def test_what_is_destroyed_while_it_is_checked_is_not_missed(
+    opened: Open, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [fill_days(opened, 5)]
+    snapshot = audit_read._snapshot
+    with opened(clock=lambda: now[0], keep_days=1) as log:
+        before = files(folder)
+
+        def destroyed_meanwhile(*arguments: Any) -> Any:
+            found = snapshot(*arguments)
+            now[0] += 3 * DAY
+            log.tick()
+            monkeypatch.undo()
+            return found
+
+        monkeypatch.setattr(audit_read, "_snapshot", destroyed_meanwhile)
+        assert verified(folder).fault is None
+        assert not set(before) & set(files(folder))
 
 
 def test_a_process_that_is_killed_while_it_destroys_leaves_a_log_that_verifies(
@@ -614,7 +666,7 @@ def test_nothing_is_written_where_a_link_or_a_pipe_leads(
 ) -> None:
     """Who can write to the folder, and to nothing else, must not have the server do it."""
     victim = tmp_path / "otalink.toml"
-    victim.write_text("mine")
+    victim.write_text("")
     path = folder / f"server-{index:08}.jsonl"
     folder.mkdir()
     for make in (lambda: path.symlink_to(victim), lambda: os.mkfifo(path), lambda: path.write_text("theirs\n")):
@@ -622,7 +674,7 @@ def test_nothing_is_written_where_a_link_or_a_pipe_leads(
         with contextlib.suppress(UserError), opened(file_size=100) as log:
             log.append(FETCH)
             log.append(FETCH)
-        assert victim.read_text() == "mine"
+        assert victim.read_text() == ""
         if path.exists():
             path.unlink()
 

@@ -207,6 +207,8 @@ def test_a_head_that_is_much_older_is_found(folder: Path, monkeypatch: pytest.Mo
     before, after = older(folder, (1, AHEAD_MAX + 1))
     fault = fault_of(folder, {**after, "audit.server.head": before["audit.server.head"]})
     assert "audit.server.head is too old" in fault
+    with AuditLog(folder, KEY, known=lambda name: True) as log:
+        assert "audit.server.head is too old" in str(log.damage)
 
 
 def test_a_head_of_another_course_of_the_same_log_is_found(folder: Path) -> None:
