@@ -12,6 +12,7 @@ docs/audit.md has the format, what `otalink audit verify` finds, and what it can
 import contextlib
 import errno
 import hmac
+import itertools
 import json
 import os
 import posixpath
@@ -172,6 +173,8 @@ class AuditLog:
         self._process = os.getpid()
         # Of the outage that goes on: how many records it has cost, and since when.
         self._missed, self._since = 0, 0.0
+        # What opening found, until it is recorded.
+        self._owed: dict[str, Any] = {}
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._lock = (folder / f"{writer}.lock").open("ab")
@@ -208,10 +211,7 @@ class AuditLog:
             now = self._clock()
             try:
                 self._make_room(now)
-                if self._missed:
-                    said = {"event": "outage", "detail": f"{self._missed} records are missing since {iso(self._since)}"}
-                    self._put(said, now)
-                    self._missed = 0
+                self._pay(now)
                 self._put(record, now)
             except OSError as error:
                 self._since = self._since if self._missed else now
@@ -283,7 +283,9 @@ class AuditLog:
 
     def _open(self) -> None:
         now = self._clock()
-        self._day = self._retained = _day(now)
+        self._day = _day(now)
+        # The day when it was found that nothing is too old.
+        self._retained = 0
         self._head_at = now
         self._end = self._anchor = Position()
         behind = torn = 0
@@ -292,7 +294,8 @@ class AuditLog:
         except UserError as error:
             self.damage = str(error)
             # In a file of its own, and numbered behind the head: what is missing stays to be seen.
-            index = max([*file_sizes(self._folder, self._writer), self._end.file]) + 1
+            taken = file_sizes(self._folder, self._writer)
+            index = next(index for index in itertools.count(self._end.file + 1) if index not in taken)
             self._end = replace(self._end, file=index, line=0, offset=0)
         self._pending = behind
         if self._end.number == 0:
@@ -302,13 +305,16 @@ class AuditLog:
         if torn:
             os.ftruncate(self._descriptor, self._end.offset)
         if self.damage is not None:
-            self._put({"event": "damaged", "outcome": "failed", "detail": _bounded(self.damage, TEXT_MAX)}, now)
+            self._owed = {"event": "damaged", "outcome": "failed", "detail": _bounded(self.damage, TEXT_MAX)}
         elif behind or torn:
             detail = f"{behind} records are newer than the head, {torn} bytes of half a record were cut off"
-            self._put({"event": "recovered", "outcome": "ok", "detail": detail}, now)
-        if self._pending:
-            self._write_head()
-        self._retain(now)
+            self._owed = {"event": "recovered", "outcome": "ok", "detail": detail}
+        # A disk that is full is no reason to serve no boards: the next record tells it.
+        with contextlib.suppress(OSError):
+            if self._owed:
+                self._pay(now)
+                self._write_head()
+            self._retain(now)
 
     def _catch_up(self) -> tuple[int, int]:
         """Goes from the head to the log's end; gives how many records that were, and the bytes of half a line behind.
@@ -349,6 +355,16 @@ class AuditLog:
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
         return descriptor
 
+    def _pay(self, now: float) -> None:
+        """Writes what the log has to say of itself first. Raises OSError."""
+        if self._owed:
+            self._put(self._owed, now)
+            self._owed = {}
+        if self._missed:
+            detail = f"{self._missed} records are missing since {iso(self._since)}"
+            self._put({"event": "outage", "outcome": "failed", "detail": detail}, now)
+            self._missed = 0
+
     def _put(self, said: Mapping[str, Any], now: float) -> None:
         """Writes one record. Raises OSError, and leaves no part of it then, if the system allows that."""
         assert self._descriptor is not None
@@ -386,9 +402,7 @@ class AuditLog:
         line, _ = _sealed(_derived(self._key, "head"), "", body)
         path = head_path(self._folder, self._writer)
         new = path.with_name(f"{path.name}.new")
-        with open(
-            os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0), 0o600), "wb"
-        ) as file:
+        with open(os.open(new, os.O_CREAT | os.O_TRUNC | _SAFE, 0o600), "wb") as file:
             file.write(line)
             file.flush()
             os.fsync(file.fileno())
@@ -418,38 +432,36 @@ class AuditLog:
         os.close(full)
 
     def _retain(self, now: float) -> None:
-        """Destroys the files whose newest record is too old. One that is not as it was written stays, as evidence."""
-        self._retained = _day(now)
-        before = anchor = self._anchor
-        for index in range(before.file, self._end.file):
-            end = self._end_of_old(index, anchor, now - self._keep_seconds)
-            if end is None:
-                break
-            anchor = replace(end, file=index + 1, line=0, offset=0)
-        if anchor == before:
+        """Destroys the oldest file if its newest record is too old: one file at a time, since all of it is verified.
+
+        One that is not as it was written stays, as evidence. Raises OSError.
+        """
+        before = self._anchor
+        end = self._end_of_old(before, now - self._keep_seconds) if before.file < self._end.file else None
+        if end is None:
+            self._retained = _day(now)
             return
-        # First the head with the new anchor, then the files: files from before the anchor are nothing that is missing.
-        detail = f"records {before.number + 1} to {anchor.number}, older than {self._keep_seconds // DAY} days"
+        detail = f"records {before.number + 1} to {end.number}, older than {self._keep_seconds // DAY} days"
         self._put({"event": "destroyed", "outcome": "ok", "detail": detail}, now)
-        self._anchor = anchor
+        # First the head with the new anchor, then the file: what lies ahead of the anchor is nothing that is missing.
+        self._anchor = replace(end, file=before.file + 1, line=0, offset=0)
         try:
             self._write_head()
         except OSError:
             self._anchor = before
             raise
-        for index in range(before.file, anchor.file):
-            with contextlib.suppress(OSError):
-                file_path(self._folder, self._writer, index).unlink()
+        with contextlib.suppress(OSError):
+            file_path(self._folder, self._writer, before.file).unlink()
 
-    def _end_of_old(self, index: int, start: Position, oldest: float) -> Position | None:
-        """Where the file with this index ends, if it holds what was written, all of it before `oldest`."""
-        path = file_path(self._folder, self._writer, index)
+    def _end_of_old(self, start: Position, oldest: float) -> Position | None:
+        """Where the file that begins at `start` ends, if it holds what was written, all of it before `oldest`."""
+        path = file_path(self._folder, self._writer, start.file)
         with contextlib.suppress(OSError, UserError):
             # A look at the last line, which anybody may have changed, saves reading the others on most days.
             if newest(path) < oldest:
                 size = path.stat().st_size
                 end = start
-                for record, after in chain(self._folder, self._writer, self._key, start, {index: size}):
+                for record, after in chain(self._folder, self._writer, self._key, start, {start.file: size}):
                     if seconds_of(record) >= oldest:
                         return None
                     end = after
@@ -482,9 +494,11 @@ def file_sizes(folder: Path, writer: str) -> dict[int, int]:
     found = {}
     for path in folder.glob(f"{writer}-*.jsonl"):
         match = re.fullmatch(r"-([0-9]{8})", path.stem[len(writer) :])
-        status = path.lstat()
-        if match and stat.S_ISREG(status.st_mode):
-            found[int(match[1])] = status.st_size
+        # One may be destroyed meanwhile.
+        with contextlib.suppress(FileNotFoundError):
+            status = path.lstat()
+            if match and stat.S_ISREG(status.st_mode):
+                found[int(match[1])] = status.st_size
     return dict(sorted(found.items()))
 
 
@@ -492,7 +506,8 @@ def load_head(folder: Path, writer: str, key: bytes) -> Head | None:
     """A writer's head, or None when there is none. Raises UserError when it is not as it was written."""
     path = head_path(folder, writer)
     try:
-        line = path.read_bytes()
+        with path.open("rb") as file:
+            line = file.read(LINE_MAX)
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -594,7 +609,8 @@ def _what_is_wrong(line: bytes, number: int) -> str:
         found = json.loads(line)["n"]
     except MALFORMED:
         found = number
-    if found != number:
+    # What somebody else wrote is not repeated, unless it is a number.
+    if isinstance(found, int) and found != number:
         return f"record {number} belongs here, and {found} stands here: records are missing, or in another order"
     return f"record {number} was changed, or is none that this key made"
 

@@ -45,7 +45,7 @@ class AuditSettings:
     folder: Path
     key: Path
     keep_days: int = 180
-    file_mib: int = 16
+    file_mib: int = 4
 
 
 @dataclass(frozen=True)

@@ -536,7 +536,8 @@ def test_what_is_destroyed_while_it_is_checked_is_not_missed(
         def destroyed_meanwhile(*arguments: Any) -> Any:
             found = snapshot(*arguments)
             now[0] += 3 * DAY
-            log.tick()
+            for _ in before:
+                log.tick()
             monkeypatch.undo()
             return found
 
@@ -594,6 +595,28 @@ def test_a_full_disk_is_told_once_and_what_is_missing_is_counted(opened: Open, f
     assert (verified(folder).records, verified(folder).fault) == (5, None)
 
 
+def test_a_log_is_opened_on_a_full_disk_too(opened: Open, folder: Path) -> None:
+    import resource
+
+    with opened() as log:
+        log.append(FETCH)
+    path = folder / "server-00000001.jsonl"
+    with path.open("ab") as file:
+        file.write(b'{"n":2,"ti')
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 100, before[1]))
+    try:
+        log = opened()
+        with pytest.raises(UserError, match="no event is recorded until it can"):
+            log.append(FETCH)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    log.append(FETCH)
+    log.close()
+    assert events(folder) == ["fetch", "recovered", "outage", "fetch"]
+    assert verified(folder).fault is None
+
+
 def test_a_head_that_cannot_be_written_is_an_outage_before_the_log_is_too_far_ahead(
     opened: Open, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -647,7 +670,10 @@ def test_a_log_whose_head_was_removed_or_whose_folder_was_stays_damaged(opened: 
     assert "server-00000001.jsonl is missing" in str(verified(folder).fault)
 
 
-@pytest.mark.parametrize("line", [b"[" * 8000, b"\0" * 9000, b'{"n":' + b"9" * 6000 + b"}", b'{"time":5}', b"\xff\n"])
+@pytest.mark.parametrize(
+    "line",
+    [b'{"n":"\\n\\u001b[2J"}', b"[" * 8000, b"\0" * 9000, b'{"n":' + b"9" * 6000 + b"}", b'{"time":5}', b"\xff\n"],
+)
 def test_no_line_that_somebody_put_there_ends_the_server(opened: Open, folder: Path, line: bytes) -> None:
     now = fill_days(opened, 3)
     for name in files(folder):
@@ -656,8 +682,20 @@ def test_no_line_that_somebody_put_there_ends_the_server(opened: Open, folder: P
     with opened(clock=lambda: now + 100 * DAY, keep_days=1) as log:
         log.append(FETCH)
         assert log.damage is not None
-    assert verified(folder).fault is not None
+        assert log.damage.isprintable()
+    assert str(verified(folder).fault).isprintable()
     assert events(folder)[-1] == "fetch"
+
+
+def test_a_file_of_a_far_number_takes_no_place(opened: Open, folder: Path) -> None:
+    with opened() as log:
+        log.append(FETCH)
+    (folder / "server-99999999.jsonl").write_text("theirs\n")
+    with opened() as log:
+        assert "server-00000002.jsonl is missing" in str(log.damage)
+        log.append(FETCH)
+    assert events(folder) == ["fetch", "damaged", "fetch"]
+    assert verified(folder).fault is not None
 
 
 @pytest.mark.parametrize("index", [1, 2])

@@ -48,7 +48,7 @@ def test_the_file_that_init_writes_says_the_defaults(tmp_path: Path) -> None:
         accounts=(Account("board", tmp_path / "releases", "/", "board"),),
         secrets=tmp_path / "otalink.secrets",
         path=tmp_path / "otalink.toml",
-        audit=AuditSettings(tmp_path / "audit", tmp_path / "otalink.audit-key", 180, 16),
+        audit=AuditSettings(tmp_path / "audit", tmp_path / "otalink.audit-key", 180, 4),
     )
 
 
