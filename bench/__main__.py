@@ -14,6 +14,7 @@ from pathlib import Path
 
 from bench import (
     allocation,
+    audit,
     download,
     esp8266,
     frame,
@@ -47,6 +48,7 @@ TABLES = (
     "peer",
     "plain-files",
     "provision",
+    "audit",
 )
 # Only when it is asked for: it takes minutes.
 LONG = ("power-cut",)
@@ -76,6 +78,7 @@ def main() -> int:
         "peer": peer.measure,
         "plain-files": plain_files.measure,
         "provision": provision.measure,
+        "audit": lambda work: audit.measure(work, options.rounds),
     }
     console = make_console()
     found: list[Table] = []

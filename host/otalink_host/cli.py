@@ -20,7 +20,7 @@ from rich.console import Console
 
 from otalink import __version__
 from otalink.errors import OtaError
-from otalink_host import attached_cli, boards_cli, flash_cli, keys_cli, peer_cli, release_cli, serve_cli
+from otalink_host import attached_cli, audit_cli, boards_cli, flash_cli, keys_cli, peer_cli, release_cli, serve_cli
 from otalink_host.errors import UserError
 from otalink_host.terminal import print_line
 
@@ -34,6 +34,7 @@ app = typer.Typer(
 )
 app.add_typer(release_cli.app, name="release")
 app.add_typer(keys_cli.app, name="keys")
+app.add_typer(audit_cli.app, name="audit")
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from otalink_host.audit import head_path
 from otalink_host.board_secrets import BOARD_SECRETS_NAME
 from otalink_host.errors import UserError
 from otalink_host.private import check_apart
@@ -48,7 +49,7 @@ def place_of_keys(config: Path, keys: Path | None) -> Path:
 
 
 def check_private(config: Path, keys: Path | None, folders: list[Path]) -> None:
-    """Refuses `folders`, which boards get files from, when the settings, the passwords or a private key lie in one."""
+    """Refuses `folders`, which boards get files from, when settings, passwords, private keys or audit log lie there."""
     from otalink_host.keys import PRIVATE
 
     settings = settings_if_any(config)
@@ -56,7 +57,12 @@ def check_private(config: Path, keys: Path | None, folders: list[Path]) -> None:
     private = [config, config.with_name(BOARD_SECRETS_NAME), folder, *sorted(folder.glob(f"*{PRIVATE}"))]
     if settings is not None and settings.secrets is not None:
         private.insert(0, settings.secrets)
-    check_apart([path for path in private if os.path.lexists(path)], folders)
+    private = [path for path in private if os.path.lexists(path)]
+    if settings is not None and settings.audit is not None:
+        # The server makes these when it needs them.
+        audit = settings.audit
+        private += [audit.key, audit.folder, head_path(audit.folder, "server")]
+    check_apart(private, folders)
 
 
 def settings_if_any(config: Path) -> Settings | None:

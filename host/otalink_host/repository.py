@@ -13,7 +13,6 @@ import re
 import secrets
 import shutil
 import stat
-import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -37,6 +36,7 @@ from otalink.plan import check_folders, hidden_by
 from otalink.version import check_name, format_version, parse_version
 from otalink_host import release_file
 from otalink_host.errors import UserError
+from otalink_host.file_lock import lock
 from otalink_host.startup import check_files, check_release
 
 # Our own names in a release folder: hidden, so that no client takes them for files of a release.
@@ -920,17 +920,8 @@ def _locked(folder: Path) -> Iterator[None]:
     """Keeps a second publish out of `folder`. The system gives the lock back when this process is killed."""
     path = folder / LOCK_NAME
     with path.open("ab") as file:
-        try:
-            if sys.platform == "win32":
-                import msvcrt
-
-                msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-            else:
-                import fcntl
-
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise UserError(f"another publish into {folder} is under way: wait for it, then publish again") from None
+        if not lock(file):
+            raise UserError(f"another publish into {folder} is under way: wait for it, then publish again")
         try:
             # The one before may have removed the file between our opening and our locking it.
             if not path.exists() or not os.path.samestat(os.fstat(file.fileno()), path.stat()):

@@ -16,6 +16,8 @@ from otalink_host.toml_file import REQUIRED, Check, TomlFile, number, one_of, te
 
 CONFIG_NAME = "otalink.toml"
 SECRETS_NAME = "otalink.secrets"
+AUDIT_NAME = "audit"
+AUDIT_KEY_NAME = "otalink.audit-key"
 DEFAULT_PORT = 2121
 # Below every system's range of ports for outgoing connections (Linux from 32768, Windows and macOS from 49152), so that
 # no other program happens to sit on one of them.
@@ -37,13 +39,23 @@ class Account:
 
 
 @dataclass(frozen=True)
+class AuditSettings:
+    """Where the audit log lies and how much of it is kept: in days, and in files of `file_mib` MiB (docs/audit.md)."""
+
+    folder: Path
+    key: Path
+    keep_days: int = 180
+    file_mib: int = 4
+
+
+@dataclass(frozen=True)
 class Settings:
     """What `otalink serve` needs to know, apart from the passwords.
 
     `address` is an IP address of this machine ("0.0.0.0": all of them), `port` 0 a free one that the system chooses.
     `passive_ports` None leaves the data connections' ports to the system. `sessions` counts the boards that are served
     at once, each with a control and a data connection. `secrets` is the file that holds the passwords, `path` the
-    otalink.toml that this came from, or None.
+    otalink.toml that this came from, or None. Without `audit` nothing is recorded.
     """
 
     accounts: tuple[Account, ...]
@@ -54,6 +66,7 @@ class Settings:
     sessions: int = DEFAULT_SESSIONS
     secrets: Path | None = None
     path: Path | None = None
+    audit: AuditSettings | None = None
 
 
 def load_settings(path: Path) -> Settings:
@@ -103,7 +116,7 @@ class _Reader(TomlFile):
     """Takes an otalink.toml apart."""
 
     def settings(self) -> Settings:
-        self.check_keys(self.document, ("secrets", "server", "account"), "")
+        self.check_keys(self.document, ("secrets", "server", "account", "audit"), "")
         server = self.section("server", ("address", "port", "passive_ports", "masquerade_address", "sessions"))
 
         def value(key: str, default: Any, check: Check) -> Any:
@@ -118,6 +131,20 @@ class _Reader(TomlFile):
             secrets=self.value(self.document, "secrets", "", self._under(SECRETS_NAME), text(self._file)),
             accounts=self._accounts(),
             path=self.path,
+            audit=self._audit(),
+        )
+
+    def _audit(self) -> AuditSettings:
+        audit = self.section("audit", ("folder", "key", "keep_days", "file_mib"))
+
+        def value(key: str, default: Any, check: Check) -> Any:
+            return self.value(audit, key, "audit", default, check)
+
+        return AuditSettings(
+            folder=value("folder", self._under(AUDIT_NAME), text(self._file)),
+            key=value("key", self._under(AUDIT_KEY_NAME), text(self._file)),
+            keep_days=value("keep_days", AuditSettings.keep_days, number(1, 3650)),
+            file_mib=value("file_mib", AuditSettings.file_mib, number(1, 1024)),
         )
 
     def _accounts(self) -> tuple[Account, ...]:
@@ -198,6 +225,11 @@ passive_ports = [{DEFAULT_PASSIVE_PORTS[0]}, {DEFAULT_PASSIVE_PORTS[-1]}]
 
 # How many boards are served at once; the others are told to come back later.
 sessions = {DEFAULT_SESSIONS}
+
+[audit]
+# Who did what, when and from where: see `otalink audit --help`. Records are destroyed after so many days.
+folder = "{AUDIT_NAME}"
+keep_days = {AuditSettings.keep_days}
 
 [[account]]
 name = "board"

@@ -10,6 +10,7 @@ from otalink_host.errors import UserError
 from otalink_host.settings import (
     DEFAULT_PASSIVE_PORTS,
     Account,
+    AuditSettings,
     Settings,
     check_virtual_path,
     folder_of,
@@ -47,6 +48,7 @@ def test_the_file_that_init_writes_says_the_defaults(tmp_path: Path) -> None:
         accounts=(Account("board", tmp_path / "releases", "/", "board"),),
         secrets=tmp_path / "otalink.secrets",
         path=tmp_path / "otalink.toml",
+        audit=AuditSettings(tmp_path / "audit", tmp_path / "otalink.audit-key", 180, 4),
     )
 
 
@@ -73,6 +75,11 @@ port = 21
 passive_ports = [40000, 40001]
 masquerade_address = "203.0.113.7"
 sessions = 7
+[audit]
+folder = "../log"
+key = "audit.key"
+keep_days = 400
+file_mib = 1
 [[account]]
 name = "board"
 folder = "releases"
@@ -93,6 +100,7 @@ folder = "releases"
         accounts=(Account("board", config.parent / "releases", "/test"), Account("other", config.parent / "releases")),
         secrets=config.parent / "otalink.secrets",
         path=config,
+        audit=AuditSettings(config.parent / "../log", config.parent / "audit.key", 400, 1),
     )
 
 
