@@ -129,7 +129,8 @@ class VirtualFolder(AbstractedFS):  # type: ignore[misc]  # pyftpdlib has no typ
     def _above(self, path: str) -> list[str]:
         """When `path` is a folder above virtual paths: the names in it, else none."""
         parts = self._parts(path)
-        return [prefix[len(parts)] for prefix, _ in self._mounts if prefix[: len(parts)] == parts != prefix]
+        names = (prefix[len(parts)] for prefix, _ in self._mounts if prefix[: len(parts)] == parts != prefix)
+        return list(dict.fromkeys(names))
 
     def _real(self, path: str) -> str:
         """The path on this machine's disk. Raises OSError for what cannot be reached."""

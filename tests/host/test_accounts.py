@@ -23,7 +23,7 @@ from otalink_host.accounts import (
     set_password,
 )
 from otalink_host.errors import UserError
-from otalink_host.passwords import hash_password, new_password, verify
+from otalink_host.passwords import hash_password, verify
 from otalink_host.settings import Account, Settings, load_settings
 
 
@@ -60,12 +60,6 @@ def test_init_makes_a_password_that_only_its_owner_can_read(tmp_path: Path) -> N
     assert verify(load_hashes(made)["board"], password)
     for name in ("otalink.toml", "otalink.hashes"):
         assert password not in (tmp_path / name).read_text()
-
-
-def test_init_makes_another_password_each_time() -> None:
-    passwords = {new_password() for _ in range(200)}
-    assert len(passwords) == 200
-    assert not any(password.startswith("-") for password in passwords)
 
 
 @pytest.mark.parametrize("name", ["otalink.toml", "otalink.secrets", "otalink.hashes"])
