@@ -7,12 +7,12 @@ import os
 import re
 import stat
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
+from otalink_host import file_lock
 from otalink_host.errors import UserError
 
 if sys.version_info >= (3, 11):
@@ -96,16 +96,16 @@ def lock(path: Path) -> Iterator[None]:
     """Keeps other processes from writing what lies beside `path`, in which the same is done. Raises UserError."""
     place = path.with_name(".otalink.lock")
     try:
-        held = FileLock(place, timeout=LOCK_TIMEOUT)
-        held.acquire()
-    except Timeout:
-        raise UserError(f"{place} is held by another otalink command: try again when that has ended") from None
+        file = place.open("ab")
     except OSError as error:
         raise UserError(f"{place} cannot be written ({error.strerror})") from None
-    try:
+    with file:
+        deadline = time.monotonic() + LOCK_TIMEOUT
+        while not file_lock.lock(file):
+            if time.monotonic() > deadline:
+                raise UserError(f"{place} is held by another otalink command: try again when that has ended")
+            time.sleep(0.02)
         yield
-    finally:
-        held.release()
 
 
 def check_mode(path: Path, mode: int) -> None:

@@ -2,11 +2,13 @@
 
 import os
 import stat
+import threading
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from otalink_host import secrets_file
 from otalink_host.accounts import (
     ChangedAccounts,
     Rehash,
@@ -325,3 +327,23 @@ def test_an_outdated_hash_is_replaced_unless_the_password_changed_meanwhile(made
     assert load_hashes(made)["board"] == old
     Rehash(made)("board", old, new)
     assert load_hashes(made)["board"] == new
+
+
+def test_two_commands_at_once_wait_for_each_other(made: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert made.path is not None
+    threads = [
+        threading.Thread(target=add_account, args=(made, f"shop-{number}", made.accounts[0])) for number in range(8)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    found = load_settings(made.path)
+    assert {account.name for account in found.accounts} == {"board", *(f"shop-{number}" for number in range(8))}
+    assert load_hashes(found).keys() == load_passwords(found).keys() == {account.name for account in found.accounts}
+    monkeypatch.setattr(secrets_file, "LOCK_TIMEOUT", 0.05)
+    with (
+        secrets_file.lock(made.path),
+        pytest.raises(UserError, match=r"\.otalink\.lock is held by another otalink command: try again when that has"),
+    ):
+        set_disabled(made, "board", True)
