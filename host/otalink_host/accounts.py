@@ -67,7 +67,8 @@ def load_passwords(settings: Settings) -> dict[str, str]:
 
 def password_of(settings: Settings, name: str) -> str:
     """The password of the account `name` as it is, as a board needs it. Raises UserError when it is not known here."""
-    known = load_passwords(settings)
+    assert settings.secrets is not None
+    known = read_secrets(settings.secrets, "password", SECRETS_EXAMPLE)
     if name not in known:
         raise UserError(
             f"{settings.secrets} has no password for account {name}, which a board needs: "
@@ -75,12 +76,13 @@ def password_of(settings: Settings, name: str) -> str:
         )
     hash_ = load_hashes(settings).get(name)
     # Where there is no hash yet, the server makes it of that password.
-    if hash_ is not None and not verify(hash_, known[name]):
+    password = _password(settings.secrets, name, known[name])
+    if hash_ is not None and not verify(hash_, password):
         raise UserError(
             f"{settings.secrets} has another password for account {name} than the server: "
             f"give both a new one with `otalink user passwd {name}`"
         )
-    return known[name]
+    return password
 
 
 def adopt_passwords(settings: Settings) -> list[str]:

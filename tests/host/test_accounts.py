@@ -119,8 +119,21 @@ def test_a_password_is_not_quoted_when_the_file_cannot_be_read(settings: Setting
     assert "hunter2" not in complaint(settings)
 
 
-def test_without_a_secrets_file_there_is_no_password_to_flash(settings: Settings) -> None:
-    assert "has no password for account board, which a board needs" in complaint(settings)
+def test_no_secrets_file_says_how_to_make_one(settings: Settings) -> None:
+    assert "make it, readable by you alone, with the lines [password] and NAME =" in complaint(settings)
+
+
+def test_a_lost_secrets_file_is_made_again_line_by_line(made: Settings) -> None:
+    assert made.secrets is not None
+    made.secrets.unlink()
+    with pytest.raises(UserError, match="make it, readable by you alone"):
+        add_account(made, "board", made.accounts[0])
+    made.secrets.touch(0o600)
+    made.secrets.write_text("[password]\n")
+    with pytest.raises(UserError, match="give it one with `otalink user passwd board`"):
+        add_account(made, "board", made.accounts[0])
+    set_password(made, "board", "another")
+    assert add_account(made, "board", made.accounts[0]) == "another"
 
 
 @pytest.fixture
