@@ -32,6 +32,7 @@ from otalink_host.settings import (
     check_account_name,
     load_settings,
 )
+from otalink_host.toml_file import TomlFile
 
 logger = logging.getLogger("otalink.server")
 
@@ -116,6 +117,9 @@ def add_account(settings: Settings, name: str, like: Account) -> str:
     A server that runs takes the account over at its first login. Raises UserError.
     """
     _check_name(name)
+    assert settings.secrets is not None
+    # Without that file the password would be on the board alone.
+    read_secrets(settings.secrets, "password", SECRETS_EXAMPLE)
     with lock(_path(settings)):
         known = load_settings(_path(settings))
         there = any(account.name == name for account in known.accounts)
@@ -123,13 +127,16 @@ def add_account(settings: Settings, name: str, like: Account) -> str:
             known = replace(known, accounts=(*known.accounts, replace(like, name=name)))
         # Each may be there already, when an addition was cut off.
         password = load_passwords(known).get(name)
-        if name not in load_hashes(known):
-            _write_password(known, name, "board", password or new_password())
+        made = name not in load_hashes(known)
+        if made:
+            password = password or new_password()
+            _write_password(known, name, "board", password)
         if not there:
             written = _raw_account(_path(settings), like.name)
             kept = ("folder", "channel", "channels", "virtual_path", "role", "tls", "networks")
             _append_account(_path(settings), {"name": name, **{key: written[key] for key in kept if key in written}})
-    return password_of(known, name)
+    # One that was there already may be another one to the server.
+    return password if made and password is not None else password_of(known, name)
 
 
 def create_account(settings: Settings, values: dict[str, object], password: str) -> bool:
@@ -294,8 +301,8 @@ def _write_hashes(settings: Settings, changes: dict[str, str | None]) -> None:
 
 def _raw_account(path: Path, name: str) -> dict[str, object]:
     """The [[account]] called `name` as it is written."""
-    document = tomlkit.parse(_read(path)).unwrap()
-    found: dict[str, object] = next(table for table in document["account"] if table["name"] == name)
+    tables = TomlFile(path, "make it again").document["account"]
+    found: dict[str, object] = next(table for table in tables if table["name"] == name)
     return found
 
 

@@ -126,8 +126,9 @@ def test_no_secrets_file_says_how_to_make_one(settings: Settings) -> None:
 def test_a_lost_secrets_file_is_made_again_line_by_line(made: Settings) -> None:
     assert made.secrets is not None
     made.secrets.unlink()
-    with pytest.raises(UserError, match="make it, readable by you alone"):
-        add_account(made, "board", made.accounts[0])
+    for name in ("board", "shop-1"):
+        with pytest.raises(UserError, match="make it, readable by you alone"):
+            add_account(made, name, made.accounts[0])
     made.secrets.touch(0o600)
     made.secrets.write_text("[password]\n")
     with pytest.raises(UserError, match="give it one with `otalink user passwd board`"):
