@@ -26,6 +26,7 @@ from otalink_host.settings import (
     HASHES_NAME,
     SECRETS_NAME,
     TEMPLATE,
+    TO_MAKE,
     Account,
     Settings,
     account_of,
@@ -301,7 +302,7 @@ def _write_hashes(settings: Settings, changes: dict[str, str | None]) -> None:
 
 def _raw_account(path: Path, name: str) -> dict[str, object]:
     """The [[account]] called `name` as it is written."""
-    tables = TomlFile(path, "make it again").document["account"]
+    tables = TomlFile(path, TO_MAKE).document["account"]
     found: dict[str, object] = next(table for table in tables if table["name"] == name)
     return found
 

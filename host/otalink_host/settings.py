@@ -18,6 +18,7 @@ from otalink_host.toml_file import REQUIRED, Check, TomlFile, list_of, number, o
 CONFIG_NAME = "otalink.toml"
 SECRETS_NAME = "otalink.secrets"
 HASHES_NAME = "otalink.hashes"
+TO_MAKE = "make one with `otalink init`, or name one with --config"
 DEFAULT_PORT = 2121
 # Below every system's range of ports for outgoing connections (Linux from 32768, Windows and macOS from 49152), so that
 # no other program happens to sit on one of them.
@@ -109,7 +110,7 @@ class Settings:
 
 def load_settings(path: Path) -> Settings:
     """The settings in the file `path`, all of them checked. Raises UserError for the first that is wrong."""
-    return _Reader(path, "make one with `otalink init`, or name one with --config").settings()
+    return _Reader(path, TO_MAKE).settings()
 
 
 def account_of(settings: Settings, name: str | None = None) -> Account:
