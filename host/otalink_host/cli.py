@@ -20,7 +20,17 @@ from rich.console import Console
 
 from otalink import __version__
 from otalink.errors import OtaError
-from otalink_host import attached_cli, audit_cli, boards_cli, flash_cli, keys_cli, peer_cli, release_cli, serve_cli
+from otalink_host import (
+    attached_cli,
+    audit_cli,
+    boards_cli,
+    flash_cli,
+    keys_cli,
+    peer_cli,
+    release_cli,
+    serve_cli,
+    user_cli,
+)
 from otalink_host.errors import UserError
 from otalink_host.terminal import print_line
 
@@ -78,6 +88,7 @@ app.command(help=boards_cli.HELP, epilog=boards_cli.EXAMPLE)(boards_cli.boards)
 app.command(epilog=attached_cli.STATUS_EXAMPLE)(attached_cli.status)
 app.command(epilog=attached_cli.ROLLBACK_EXAMPLE)(attached_cli.rollback)
 app.add_typer(attached_cli.config_app, name="config")
+app.add_typer(user_cli.app, name="user")
 app.command(epilog=attached_cli.UNPROVISION_EXAMPLE)(attached_cli.unprovision)
 
 

@@ -37,7 +37,7 @@ def keys_folder(config: Path, keys: Path | None, served: Path | None = None) -> 
     folder = place_of_keys(config, keys)
     settings = settings_if_any(config)
     places = [served] if served is not None else []
-    places += [account.folder for account in settings.accounts] if settings is not None else []
+    places += settings.folders if settings is not None else []
     check_apart([folder], places)
     return folder
 
@@ -55,8 +55,8 @@ def check_private(config: Path, keys: Path | None, folders: list[Path]) -> None:
     settings = settings_if_any(config)
     folder = place_of_keys(config, keys)
     private = [config, config.with_name(BOARD_SECRETS_NAME), folder, *sorted(folder.glob(f"*{PRIVATE}"))]
-    if settings is not None and settings.secrets is not None:
-        private.insert(0, settings.secrets)
+    if settings is not None:
+        private[:0] = [path for path in (settings.secrets, settings.hashes) if path is not None]
     private = [path for path in private if os.path.lexists(path)]
     if settings is not None and settings.audit is not None:
         # The server makes these when it needs them.
@@ -92,11 +92,7 @@ def only_key(folder: Path) -> str:
 def passphrase_of(path: Path, descriptor: int | None, confirm: bool = False) -> bytes:
     """The passphrase of the private key in `path`: from a descriptor, the environment, or whoever sits there."""
     if descriptor is not None:
-        try:
-            with open(descriptor, "rb") as file:
-                text = file.readline().rstrip(b"\r\n").decode()
-        except (OSError, UnicodeError) as error:
-            raise UserError(f"file descriptor {descriptor} gives no passphrase ({error})") from None
+        text = line_from(descriptor, "passphrase")
     elif PASSPHRASE_VARIABLE in os.environ:
         text = os.environ[PASSPHRASE_VARIABLE]
     elif sys.stdin.isatty():
@@ -106,6 +102,15 @@ def passphrase_of(path: Path, descriptor: int | None, confirm: bool = False) -> 
     if not text:
         raise UserError(f"the passphrase of {path} is empty: give one")
     return text.encode()
+
+
+def line_from(descriptor: int, what: str) -> str:
+    """The first line that comes from this file descriptor, which is to be a secret. Raises UserError."""
+    try:
+        with open(descriptor, "rb") as file:
+            return file.readline().rstrip(b"\r\n").decode()
+    except (OSError, UnicodeError) as error:
+        raise UserError(f"file descriptor {descriptor} gives no {what} ({error})") from None
 
 
 def parse_bytecode(text: str) -> tuple[int, int]:

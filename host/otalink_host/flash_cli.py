@@ -159,7 +159,7 @@ def flash(
         ports = [found.device for found in usb_ports()] if every else None
         _flash_many(application, values, _Accounts(settings, chosen, account is None), peer, devices, ports, options)
         return
-    values["password"] = accounts.load_passwords(settings)[chosen.name]
+    values["password"] = accounts.password_of(settings, chosen.name)
     if device is not None:
         values["link"] = peer.link(values, device)
     if image is not None:
@@ -228,7 +228,7 @@ class _Accounts:
         """What the board `device` logs in with."""
         if self.each_its_own:
             return {"user": device, "password": accounts.add_account(self.settings, device, self.shared)}
-        return {"password": accounts.load_passwords(self.settings)[self.shared.name]}
+        return {"password": accounts.password_of(self.settings, self.shared.name)}
 
 
 def _flash_many(

@@ -31,7 +31,7 @@ def board_settings(settings: Settings, account: Account, port: int) -> dict[str,
         "host": address_for_boards(settings) or "127.0.0.1",
         "port": port,
         "user": account.name,
-        "folder": account.virtual_path,
+        "folder": next(iter(account.mounts)),
     }
 
 

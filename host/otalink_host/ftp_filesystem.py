@@ -15,17 +15,18 @@ from otalink_host.settings import Account
 
 
 class VirtualFolder(AbstractedFS):  # type: ignore[misc]  # pyftpdlib has no type hints
-    """An account's folder under its virtual path, read-only.
+    """An account's folders, each under its virtual path, read-only.
 
     pyftpdlib turns each path of a client into one of the file system and passes that around. Here both are the client's
     path, absolute and without `..`; only the methods that touch a disk turn it into a real one, so that one place,
-    `_real`, decides what can be reached. The folders above the virtual path are no folders of the disk.
+    `_real`, decides what can be reached. The folders above the virtual paths are no folders of the disk.
     """
 
     def __init__(self, root: str, cmd_channel: Any) -> None:
         super().__init__(os.path.realpath(root), cmd_channel)
         self.account: Account = cmd_channel.authorizer.account(cmd_channel.username)
-        self._prefix = self._parts(self.account.virtual_path)
+        # Each folder of the disk, with the names that lead to it. No virtual path is another's beginning.
+        self._mounts = [(self._parts(path), os.path.realpath(folder)) for path, folder in self.account.mounts.items()]
 
     def ftpnorm(self, ftppath: str) -> str:
         return "/" + posixpath.normpath(posixpath.join(self.cwd, ftppath)).lstrip("/")
@@ -61,8 +62,8 @@ class VirtualFolder(AbstractedFS):  # type: ignore[misc]  # pyftpdlib has no typ
 
     def listdir(self, path: str) -> list[str]:
         above = self._above(path)
-        if above is not None:
-            return [above]
+        if above:
+            return above
         real = self._real(path)
         # Hidden names are uploads under way, which a client that fetches every file it sees must not get.
         with os.scandir(real) as entries:
@@ -71,7 +72,7 @@ class VirtualFolder(AbstractedFS):  # type: ignore[misc]  # pyftpdlib has no typ
     def stat(self, path: str) -> os.stat_result:
         # In a listing "." and "" stand for the folder itself.
         path = self.ftpnorm(path.replace(os.sep, "/"))
-        return os.stat(self._root if self._above(path) is not None else self._real(path))
+        return os.stat(self._root if self._above(path) else self._real(path))
 
     # A link is shown as what it leads to: where it leads is nobody's business.
     lstat = stat
@@ -112,8 +113,9 @@ class VirtualFolder(AbstractedFS):  # type: ignore[misc]  # pyftpdlib has no typ
 
     def client_path(self, real: str) -> str:
         """The client's path of a file that `open` opened."""
-        parts = os.path.relpath(real, self._root).split(os.sep)
-        return "/" + "/".join(self._prefix + parts)
+        # The deepest folder, should one lie in another.
+        prefix, root = max(((p, r) for p, r in self._mounts if _is_in(real, r)), key=lambda mount: len(mount[1]))
+        return "/" + "/".join(prefix + os.path.relpath(real, root).split(os.sep))
 
     def _is(self, kind: Callable[[int], bool], path: str) -> bool:
         try:
@@ -124,24 +126,24 @@ class VirtualFolder(AbstractedFS):  # type: ignore[misc]  # pyftpdlib has no typ
     def _parts(self, path: str) -> list[str]:
         return [part for part in path.split("/") if part]
 
-    def _above(self, path: str) -> str | None:
-        """When `path` is a folder above the virtual path: the one name in it, else None."""
+    def _above(self, path: str) -> list[str]:
+        """When `path` is a folder above virtual paths: the names in it, else none."""
         parts = self._parts(path)
-        if len(parts) < len(self._prefix) and parts == self._prefix[: len(parts)]:
-            return self._prefix[len(parts)]
-        return None
+        names = (prefix[len(parts)] for prefix, _ in self._mounts if prefix[: len(parts)] == parts != prefix)
+        return list(dict.fromkeys(names))
 
     def _real(self, path: str) -> str:
         """The path on this machine's disk. Raises OSError for what cannot be reached."""
         parts = self._parts(path)
-        if parts[: len(self._prefix)] != self._prefix:
+        mount = next(((prefix, root) for prefix, root in self._mounts if parts[: len(prefix)] == prefix), None)
+        if mount is None:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
-        parts = parts[len(self._prefix) :]
+        parts = parts[len(mount[0]) :]
         for part in parts:
             # On Windows `C:`, `\` and `name:stream` inside of a part would lead elsewhere.
             if part == ".." or re.search(r"[\x00-\x1f\x7f]", part) or (os.name == "nt" and re.search(r"[:\\]", part)):
                 raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-        real = os.path.join(self._root, *parts)
+        real = os.path.join(mount[1], *parts)
         if not self._inside(real):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
         return real
@@ -153,9 +155,12 @@ class VirtualFolder(AbstractedFS):  # type: ignore[misc]  # pyftpdlib has no typ
         return self._inside(entry.path) and os.path.exists(entry.path)
 
     def _inside(self, real: str) -> bool:
-        """True unless symbolic links lead from `real` out of the folder."""
-        try:
-            resolved = os.path.realpath(real)
-            return bool(os.path.commonpath([self._root, resolved]) == self._root)
-        except (OSError, ValueError):
-            return False
+        """True unless symbolic links lead from `real` out of the account's folders."""
+        return any(_is_in(real, root) for _, root in self._mounts)
+
+
+def _is_in(real: str, root: str) -> bool:
+    try:
+        return bool(os.path.commonpath([root, os.path.realpath(real)]) == root)
+    except (OSError, ValueError):
+        return False

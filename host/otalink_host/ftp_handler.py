@@ -16,6 +16,8 @@ from pyftpdlib import ioloop  # noqa: F401
 from pyftpdlib.handlers import DTPHandler, FTPHandler
 
 from otalink_host.ftp_filesystem import VirtualFolder
+from otalink_host.ftp_login import LoginMixin
+from otalink_host.log_text import printable
 
 logger = logging.getLogger("otalink.server")
 
@@ -73,7 +75,7 @@ class DataHandler(DTPHandler):  # type: ignore[misc]  # pyftpdlib has no type hi
         super().close()
 
 
-class Handler(FTPHandler):  # type: ignore[misc]  # pyftpdlib has no type hints
+class Handler(LoginMixin, FTPHandler):  # type: ignore[misc]  # pyftpdlib has no type hints
     """A client's session. The attributes without a value are each server's own."""
 
     banner = "otalink ready."
@@ -103,16 +105,6 @@ class Handler(FTPHandler):  # type: ignore[misc]  # pyftpdlib has no type hints
     def ftp_EPSV(self, line: str) -> None:  # noqa: N802  # as above
         with self._passive_port():
             super().ftp_EPSV(line)
-
-    def handle_auth_success(self, home: str, password: str, msg_login: str) -> None:
-        # pyftpdlib keeps the password with the session: nothing here needs it.
-        super().handle_auth_success(home, "", msg_login)
-
-    def on_login(self, username: str) -> None:
-        logger.info("%s at %s logged in", username, self._client())
-
-    def on_login_failed(self, username: str, password: str) -> None:
-        logger.warning("%s at %s refused: no such account, or a wrong password", printable(username), self._client())
 
     def record_transfer(self, data: DataHandler) -> None:
         path = self.fs.client_path(data.file_obj.name)
@@ -164,13 +156,8 @@ class Handler(FTPHandler):  # type: ignore[misc]  # pyftpdlib has no type hints
         if self._fileno in self.ioloop.socket_map:
             self.handle_timeout()
         else:
-            # It waits for the answer to a wrong password, and pyftpdlib cannot close it then.
+            # It waits for its password to be checked.
             self.call_later(LOGIN_TIMEOUT, self._end_without_login)
 
     def _client(self) -> str:
         return str(self.remote_ip).removeprefix("::ffff:")
-
-
-def printable(text: str) -> str:
-    """`text` from a client, fit for one line of a log."""
-    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text[:200])

@@ -28,9 +28,10 @@ def init(
     ] = Path(),
 ) -> None:
     """Make a server: its settings, an account for the boards, and an empty release folder."""
-    config, secrets, releases = accounts.create_server_folder(directory)
+    config, secrets, hashes, releases = accounts.create_server_folder(directory)
     print_line(f"Made {config}: the settings, with what each means.")
     print_line(f"Made {secrets}: the password of the account board. Keep it to yourself and out of version control.")
+    print_line(f"Made {hashes}: the hash of that password, which is all that the server reads.")
     print_line(f"Made {releases}: the folder that boards are updated from.")
     option = "" if directory == Path() else f" --config {config}"
     print_line("\nNext:")
@@ -59,12 +60,15 @@ def serve(
         settings = replace(settings, port=port)
 
     def check(served: Settings) -> None:
-        check_private(config, None, [account.folder for account in served.accounts])
+        check_private(config, None, served.folders)
 
     check(settings)
-    passwords = accounts.load_passwords(settings)
-    reread = accounts.ChangedAccounts(settings, check)
-    with server.FtpServer(settings, passwords, reread=reread) as running, _stopped_by_signals(running):
+    if adopted := accounts.adopt_passwords(settings):
+        count = "the password" if len(adopted) == 1 else f"{len(adopted)} passwords"
+        print_line(f"Hashed {count} of {settings.secrets} into {settings.hashes}, which is all that the server reads.")
+    hashes = accounts.require_hashes(settings)
+    reread, rehashed = accounts.ChangedAccounts(settings, check), accounts.Rehash(settings)
+    with server.FtpServer(settings, hashes, reread=reread, rehashed=rehashed) as running, _stopped_by_signals(running):
         _print_addresses(settings, running.port)
         if firewall:
             for name, commands in ftp_addresses.firewall_commands(settings, running.port):

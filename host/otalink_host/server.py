@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from types import TracebackType
 from typing import Any
@@ -20,11 +20,14 @@ from pyftpdlib import ioloop
 from pyftpdlib.handlers import FTPHandler
 from pyftpdlib.servers import FTPServer as PyftpdlibServer
 
-from otalink_host.accounts import load_passwords
+from otalink_host.accounts import load_hashes
 from otalink_host.errors import UserError
 from otalink_host.ftp_authorizer import Authorizer, Reread
 from otalink_host.ftp_handler import BOARD_COMMANDS, Handler, Transfer
 from otalink_host.listening import BACKLOG, listen, raise_descriptor_limit
+from otalink_host.lockout import Lockout
+from otalink_host.logins import Logins, LoopCalls
+from otalink_host.passwords import hash_password
 from otalink_host.settings import Settings
 
 logger = logging.getLogger("otalink.server")
@@ -32,8 +35,6 @@ logger = logging.getLogger("otalink.server")
 USUAL_PORT = 2121
 # How soon a stop is noticed, in seconds.
 TICK = 0.1
-# The answer to a wrong password is held back this long, in seconds.
-FAILED_LOGIN_DELAY = 3.0
 # How many transfers are remembered: a server runs for years.
 TRANSFERS_KEPT = 10_000
 
@@ -47,12 +48,15 @@ class FtpServer:
     def __init__(
         self,
         settings: Settings,
-        passwords: Mapping[str, str],
+        hashes: Mapping[str, str],
         *,
-        failed_login_delay: float = FAILED_LOGIN_DELAY,
         reread: Reread | None = None,
+        rehashed: Callable[[str, str, str], None] | None = None,
     ) -> None:
-        """`reread` is asked at each login: accounts may have been added, changed or removed since."""
+        """`hashes` are those of the accounts' passwords; `rehashed` is told of one to be made anew (logins.Logins).
+
+        `reread` is asked at each command: accounts may have been added, changed or removed since.
+        """
         self.settings = settings
         self._stop = threading.Event()
         self._transfers: deque[Transfer] = deque(maxlen=TRANSFERS_KEPT)
@@ -60,23 +64,26 @@ class FtpServer:
         _keep_pyftpdlib_quiet()
         listener = listen(settings.address, settings.port, USUAL_PORT)
         self._loop = ioloop.IOLoop()
+        calls = LoopCalls(self._loop)
+        self._logins = Logins(calls, rehashed)
         # pyftpdlib configures a handler by attributes of its class: each server has a class of its own.
         handler = type(
             "Handler",
             (Handler,),
             {
-                "authorizer": Authorizer(settings.accounts, passwords, reread),
+                "authorizer": Authorizer(settings.accounts, hashes, reread),
+                "logins": self._logins,
+                "lockout": Lockout(settings.lockout),
                 "passive_ports": settings.passive_ports,
                 "masquerade_address": settings.masquerade_address,
-                "auth_failed_timeout": failed_login_delay,
                 "sessions_max": settings.sessions,
                 "transfers": self._transfers,
                 "proto_cmds": {name: FTPHandler.proto_cmds[name] for name in BOARD_COMMANDS},
             },
         )
         self._server = _Server(listener, handler, ioloop=self._loop, backlog=BACKLOG)
-        # A control and a data connection each, and the socket that listens.
-        self._server.max_cons = 2 * settings.sessions + 1
+        # A control and a data connection each, the socket that listens, and the one that wakes the loop.
+        self._server.max_cons = 2 * settings.sessions + 2
         self.address: str
         self.port: int
         self.address, self.port = self._server.address
@@ -98,6 +105,7 @@ class FtpServer:
     def close(self) -> None:
         """Closes the port and every connection."""
         self._server.close_sessions()
+        self._logins.close()
         self._server.close_all()
 
     def __enter__(self) -> "FtpServer":
@@ -113,7 +121,7 @@ class BackgroundServer:
     """The server in a thread of its own, for a test or a demonstration: by default on a free port of the loopback.
 
     `with BackgroundServer(settings) as server:` gives an FtpServer; leaving the block ends the thread and closes every
-    socket. `passwords` None reads the settings' secrets file.
+    socket. `passwords` are as they are, without hashes; None reads the settings' files.
     """
 
     def __init__(
@@ -123,20 +131,20 @@ class BackgroundServer:
         *,
         address: str = "127.0.0.1",
         port: int = 0,
-        failed_login_delay: float = FAILED_LOGIN_DELAY,
         reread: Reread | None = None,
     ) -> None:
         self._reread = reread
         self._settings = replace(settings, address=address, port=port)
-        self._passwords = load_passwords(settings) if passwords is None else passwords
-        self._failed_login_delay = failed_login_delay
+        self._hashes = (
+            load_hashes(settings)
+            if passwords is None
+            else {name: hash_password(password, cheap=True) for name, password in passwords.items()}
+        )
         self._server: FtpServer | None = None
         self._thread: threading.Thread | None = None
 
     def __enter__(self) -> FtpServer:
-        self._server = FtpServer(
-            self._settings, self._passwords, failed_login_delay=self._failed_login_delay, reread=self._reread
-        )
+        self._server = FtpServer(self._settings, self._hashes, reread=self._reread)
         self._thread = threading.Thread(target=self._server.run, name="otalink FTP server", daemon=True)
         self._thread.start()
         return self._server

@@ -5,6 +5,7 @@ Every wrong value is a UserError of one line: the file, its line, the key, and w
 """
 
 import ipaddress
+import posixpath
 import re
 import select
 from dataclasses import dataclass
@@ -12,12 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from otalink_host.errors import UserError
-from otalink_host.toml_file import REQUIRED, Check, TomlFile, number, one_of, text
+from otalink_host.toml_file import REQUIRED, Check, TomlFile, list_of, number, one_of, text, truth
 
 CONFIG_NAME = "otalink.toml"
 SECRETS_NAME = "otalink.secrets"
 AUDIT_NAME = "audit"
 AUDIT_KEY_NAME = "otalink.audit-key"
+HASHES_NAME = "otalink.hashes"
+TO_MAKE = "make one with `otalink init`, or name one with --config"
 DEFAULT_PORT = 2121
 # Below every system's range of ports for outgoing connections (Linux from 32768, Windows and macOS from 49152), so that
 # no other program happens to sit on one of them.
@@ -25,17 +28,57 @@ DEFAULT_PASSIVE_PORTS = range(30000, 30100)
 DEFAULT_SESSIONS = 250
 # Where the system offers only select(), Python takes 512 sockets: two a session, and the one that listens.
 SESSIONS_MAX = 10_000 if hasattr(select, "poll") else 250
-ROLES = ("board",)
+ROLES = ("board", "publisher")
+# Where a session of the account must have TLS: on the control connection, where the password goes, or on all of them.
+TLS_LEVELS = ("control", "full")
+ACCOUNT_KEYS = ("name", "folder", "channel", "channels", "virtual_path", "role", "tls", "networks", "disabled")
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 @dataclass(frozen=True)
 class Account:
-    """Who may log in: `folder` on this machine appears to it as `virtual_path` on the server (note 18)."""
+    """Who may log in: `folder` on this machine appears to it as `virtual_path` on the server (note 18).
+
+    With several `channels`, (name, folder on this machine), each appears under its name below `virtual_path`, in place
+    of `folder`. `tls` is one of TLS_LEVELS, or None where none is asked for; `networks` are those that it logs in from,
+    none named: from anywhere. Who is `disabled` does not log in.
+    """
 
     name: str
     folder: Path
     virtual_path: str = "/"
     role: str = "board"
+    channels: tuple[tuple[str, Path], ...] = ()
+    tls: str | None = None
+    networks: tuple[Network, ...] = ()
+    disabled: bool = False
+
+    @property
+    def mounts(self) -> dict[str, Path]:
+        """What it sees: the folders on this machine, by the virtual path of each."""
+        if not self.channels:
+            return {self.virtual_path: self.folder}
+        return {posixpath.join(self.virtual_path, name): folder for name, folder in self.channels}
+
+    @property
+    def folders(self) -> list[Path]:
+        """The folders on this machine that it sees."""
+        return list(self.mounts.values())
+
+    def may_come_from(self, address: Address) -> bool:
+        """True when it may log in from this address, as `plain_address` gives it."""
+        return not self.networks or any(address in network for network in self.networks)
+
+
+@dataclass(frozen=True)
+class LockoutSettings:
+    """After `failures` wrong logins one waits `delay` seconds, after each further one twice that, up to `delay_max`."""
+
+    failures: int = 5
+    delay: int = 1
+    delay_max: int = 900
 
 
 @dataclass(frozen=True)
@@ -54,8 +97,9 @@ class Settings:
 
     `address` is an IP address of this machine ("0.0.0.0": all of them), `port` 0 a free one that the system chooses.
     `passive_ports` None leaves the data connections' ports to the system. `sessions` counts the boards that are served
-    at once, each with a control and a data connection. `secrets` is the file that holds the passwords, `path` the
-    otalink.toml that this came from, or None. Without `audit` nothing is recorded.
+    at once, each with a control and a data connection. `hashes` is the file with the hashes of the passwords, `secrets`
+    the one with the boards' passwords as they are, which flashing needs; `path` is the otalink.toml that this came
+    from, or None. `channels` are folders by the names that accounts use for them. Without `audit` nothing is recorded.
     """
 
     accounts: tuple[Account, ...]
@@ -65,13 +109,21 @@ class Settings:
     masquerade_address: str | None = None
     sessions: int = DEFAULT_SESSIONS
     secrets: Path | None = None
+    hashes: Path | None = None
+    channels: tuple[tuple[str, Path], ...] = ()
+    lockout: LockoutSettings = LockoutSettings()
     path: Path | None = None
     audit: AuditSettings | None = None
+
+    @property
+    def folders(self) -> list[Path]:
+        """Every folder that an account sees, each once."""
+        return list(dict.fromkeys(folder for account in self.accounts for folder in account.folders))
 
 
 def load_settings(path: Path) -> Settings:
     """The settings in the file `path`, all of them checked. Raises UserError for the first that is wrong."""
-    return _Reader(path, "make one with `otalink init`, or name one with --config").settings()
+    return _Reader(path, TO_MAKE).settings()
 
 
 def account_of(settings: Settings, name: str | None = None) -> Account:
@@ -84,9 +136,26 @@ def account_of(settings: Settings, name: str | None = None) -> Account:
 
 def folder_of(settings: Settings) -> Path:
     """The only folder that the settings' accounts have. Raises UserError when there are several."""
-    if len({account.folder.resolve() for account in settings.accounts}) > 1:
+    if len({folder.resolve() for folder in settings.folders}) > 1:
         raise UserError(f"{settings.path} has several folders: say which with --to")
-    return settings.accounts[0].folder
+    return settings.folders[0]
+
+
+def channel_of(settings: Settings, name: str) -> Path:
+    """The folder of the channel `name`. Raises UserError when there is none of that name."""
+    channels = dict(settings.channels)
+    if name not in channels:
+        raise UserError(
+            f"{settings.path} has no channel {name}: "
+            + (f"it has {', '.join(channels)}" if channels else 'write a section [channels] with NAME = "FOLDER"')
+        )
+    return channels[name]
+
+
+def plain_address(text: str) -> Address:
+    """The IP address that a socket gives as `text`; one of IPv4 mapped into IPv6 (RFC 4291 section 2.5.5.2) is IPv4."""
+    address = ipaddress.ip_address(text)
+    return getattr(address, "ipv4_mapped", None) or address
 
 
 def check_account_name(name: str) -> str:
@@ -94,6 +163,26 @@ def check_account_name(name: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,31}", name):
         raise ValueError("1 to 32 letters, digits, . _ and -, a letter or digit first")
     return name
+
+
+def check_channel_name(name: str) -> str:
+    """`name`, when a channel may have it. Raises ValueError."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,31}", name):
+        raise ValueError("1 to 32 letters, digits, . _ and -, a letter or digit first")
+    return name
+
+
+def check_network(text: str) -> Network:
+    """The network that `text` names. Raises ValueError."""
+    try:
+        network = ipaddress.ip_network(text)
+    except ValueError:
+        raise ValueError(
+            "networks by address and prefix, no bit set behind it, such as 192.168.0.0/16 or fd00::/8"
+        ) from None
+    if network.version == 6 and network.prefixlen >= 96 and network.network_address.ipv4_mapped is not None:
+        return ipaddress.ip_network(f"{network.network_address.ipv4_mapped}/{network.prefixlen - 96}")
+    return network
 
 
 def check_virtual_path(path: str) -> str:
@@ -116,8 +205,10 @@ class _Reader(TomlFile):
     """Takes an otalink.toml apart."""
 
     def settings(self) -> Settings:
-        self.check_keys(self.document, ("secrets", "server", "account", "audit"), "")
+        known = ("secrets", "hashes", "server", "lockout", "audit", "channels", "account")
+        self.check_keys(self.document, known, "")
         server = self.section("server", ("address", "port", "passive_ports", "masquerade_address", "sessions"))
+        channels = self._channels()
 
         def value(key: str, default: Any, check: Check) -> Any:
             return self.value(server, key, "server", default, check)
@@ -129,7 +220,10 @@ class _Reader(TomlFile):
             masquerade_address=value("masquerade_address", None, text(_masquerade)),
             sessions=value("sessions", Settings.sessions, number(1, SESSIONS_MAX)),
             secrets=self.value(self.document, "secrets", "", self._under(SECRETS_NAME), text(self._file)),
-            accounts=self._accounts(),
+            hashes=self.value(self.document, "hashes", "", self._under(HASHES_NAME), text(self._file)),
+            channels=tuple(channels.items()),
+            lockout=self._lockout(),
+            accounts=self._accounts(channels),
             path=self.path,
             audit=self._audit(),
         )
@@ -147,7 +241,28 @@ class _Reader(TomlFile):
             file_mib=value("file_mib", AuditSettings.file_mib, number(1, 1024)),
         )
 
-    def _accounts(self) -> tuple[Account, ...]:
+    def _lockout(self) -> LockoutSettings:
+        table = self.section("lockout", ("failures", "delay", "delay_max"))
+
+        def value(key: str, default: int, last: int) -> Any:
+            return self.value(table, key, "lockout", default, number(1, last))
+
+        return LockoutSettings(
+            failures=value("failures", LockoutSettings.failures, 1000),
+            delay=value("delay", LockoutSettings.delay, 86_400),
+            delay_max=value("delay_max", LockoutSettings.delay_max, 86_400),
+        )
+
+    def _channels(self) -> dict[str, Path]:
+        table = self.section("channels", None)
+        for name in table:
+            try:
+                check_channel_name(name)
+            except ValueError as error:
+                raise self.wrong(name, "channels", f"is no name for a channel: {error}") from None
+        return {name: self.value(table, name, "channels", REQUIRED, text(self._folder)) for name in table}
+
+    def _accounts(self, channels: dict[str, Path]) -> tuple[Account, ...]:
         tables = self.document.get("account", [])
         if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
             raise self.wrong("account", "", "must be sections that each begin with the line [[account]]")
@@ -155,21 +270,46 @@ class _Reader(TomlFile):
             raise UserError(f"{self.path}: there is no [[account]]: without one nobody can log in")
         accounts: list[Account] = []
         for index, table in enumerate(tables):
-            self.check_keys(table, ("name", "folder", "virtual_path", "role"), "account", index)
-
-            def value(key: str, default: Any, check: Check, table: Any = table, index: int = index) -> Any:
-                return self.value(table, key, "account", default, check, index)
-
-            account = Account(
-                name=value("name", REQUIRED, text(check_account_name)),
-                folder=value("folder", REQUIRED, text(self._folder)),
-                virtual_path=value("virtual_path", "/", text(check_virtual_path)),
-                role=value("role", "board", text(one_of(ROLES))),
-            )
+            self.check_keys(table, ACCOUNT_KEYS, "account", index)
+            account = self._account(table, index, channels)
             if any(account.name == other.name for other in accounts):
                 raise self.wrong("name", "account", f"is {account.name!r} twice: give each account its own", index)
             accounts.append(account)
         return tuple(accounts)
+
+    def _account(self, table: dict[str, Any], index: int, channels: dict[str, Path]) -> Account:
+        def value(key: str, default: Any, check: Check) -> Any:
+            return self.value(table, key, "account", default, check, index)
+
+        def channel(name: str) -> tuple[str, Path]:
+            if name not in channels:
+                raise ValueError(
+                    "a channel of the section [channels]" + (f": {', '.join(channels)}" if channels else "")
+                )
+            return name, channels[name]
+
+        name = value("name", REQUIRED, text(check_account_name))
+        places = [key for key in ("folder", "channel", "channels") if key in table]
+        if len(places) > 1:
+            raise self.wrong(places[1], "account", f"is one too many: {places[0]} says already what it sees", index)
+        several: tuple[tuple[str, Path], ...] = ()
+        if places == ["channel"]:
+            _, folder = value("channel", REQUIRED, text(channel))
+        elif places == ["channels"]:
+            several = value("channels", REQUIRED, list_of(text(channel)))
+            folder = several[0][1]
+        else:
+            folder = value("folder", REQUIRED, text(self._folder))
+        return Account(
+            name=name,
+            folder=folder,
+            virtual_path=value("virtual_path", "/", text(check_virtual_path)),
+            role=value("role", "board", text(one_of(ROLES))),
+            channels=several,
+            tls=value("tls", None, text(one_of(TLS_LEVELS))),
+            networks=value("networks", (), list_of(text(check_network))),
+            disabled=value("disabled", False, truth),
+        )
 
     def _under(self, name: str) -> Path:
         return self.path.parent / name
@@ -207,8 +347,11 @@ def _masquerade(address_text: str) -> str:
 TEMPLATE = f"""\
 # The settings of `otalink serve`. Paths are relative to this file's folder. No password stands in here.
 
-# The file with the accounts' passwords. Only its owner may read it; keep it out of version control.
+# Where boards are flashed: their passwords as they are. Only its owner may read it; keep it out of version control.
 secrets = "{SECRETS_NAME}"
+
+# What the server knows of the passwords: their hashes, which `otalink user` writes.
+hashes = "{HASHES_NAME}"
 
 [server]
 # The address of this machine to listen on; 0.0.0.0 is all of them.
@@ -231,6 +374,17 @@ sessions = {DEFAULT_SESSIONS}
 folder = "{AUDIT_NAME}"
 keep_days = {AuditSettings.keep_days}
 
+# After so many wrong logins one waits so many seconds, then twice as long each time, up to the most.
+# [lockout]
+# failures = {LockoutSettings.failures}
+# delay = {LockoutSettings.delay}
+# delay_max = {LockoutSettings.delay_max}
+
+# Folders by name: an account then says channel = "beta", or channels = ["stable", "beta"], in place of a folder.
+# [channels]
+# stable = "releases"
+# beta = "releases-beta"
+
 [[account]]
 name = "board"
 
@@ -240,6 +394,6 @@ folder = "releases"
 # Where that folder appears to the boards: "/", or for example "/test".
 virtual_path = "/"
 
-# A board may list and read, nothing else.
+# A board may list and read; a publisher may write, too. `otalink user --help` says how more accounts are made.
 role = "board"
 """

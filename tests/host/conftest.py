@@ -60,7 +60,7 @@ def serve(settings: Settings) -> Iterator[Callable[..., FtpServer]]:
     def start(**changes: object) -> FtpServer:
         changed = replace(settings, **changes)  # type: ignore[arg-type]
         passwords = {account.name: PASSWORD for account in changed.accounts}
-        server = BackgroundServer(changed, passwords, failed_login_delay=0.05)
+        server = BackgroundServer(changed, passwords)
         running = server.__enter__()
         started.append(server)
         return running

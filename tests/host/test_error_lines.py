@@ -25,7 +25,6 @@ UNSEEN = {
     "policy …: it is newer or differs": "config.py has refused it before",
     "this is no event to record: …": "a mistake in what calls the log",
     "the server offers …, older than no release here": "a board without a release wants any",
-    "the settings name no file with passwords": "settings that were read always name one",
 }
 # As a row's first cell may hold them.
 CODE = re.compile(r"`` (?P<long>.*?) ``|`(?P<short>[^`]*)`")
