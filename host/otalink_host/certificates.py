@@ -167,16 +167,6 @@ def describe(certificate: x509.Certificate) -> Certificate:
     )
 
 
-def warning(path: Path, certificate: Certificate, now: datetime | None = None) -> str | None:
-    """What to say of the end of the certificate in `path`, when that is near or over; else None."""
-    days = certificate.days_left(now)
-    if days < 0:
-        return f"{path} ended on {certificate.ends:%Y-%m-%d}: boards refuse it; run `otalink cert renew`"
-    if days < WARN_DAYS:
-        return f"{path} ends on {certificate.ends:%Y-%m-%d}, in {days} days: run `otalink cert renew`"
-    return None
-
-
 def _make_server(
     root: x509.Certificate, signer: ec.EllipticCurvePrivateKey, names: Sequence[str], certificate: Path, key: Path
 ) -> None:

@@ -154,6 +154,11 @@ class FtpServer:
         self.address, self.port = self._servers[0].address
 
     @property
+    def _leads(self) -> bool:
+        """Whether this process tells what concerns all of them."""
+        return self._worker == 0
+
+    @property
     def transfers(self) -> list[Transfer]:
         """The transfers that have ended, the latest last; the oldest are forgotten after ten thousand."""
         return list(self._transfers)
@@ -274,20 +279,19 @@ class FtpServer:
             have_descriptors(settings.sessions)
             context = server_context(settings.tls) if settings.tls.mode != "off" else None
         except UserError as error:
-            self._tell(self.events.warn, "reload_failed", f"the settings stay as they were: {error}", outcome="failed")
+            if self._leads:
+                self.events.warn("reload_failed", f"the settings stay as they were: {error}", outcome="failed")
             return
         kept = {name: getattr(self.settings, name) for name in FIXED}
         changed = [name for name, value in kept.items() if getattr(settings, name) != value]
         self._configure(replace(settings, **kept), context)
         self._certificate_seen = _state_of(self.settings.tls)
         self._warn_next = 0.0
-        self._tell(self.events.told, "reload", "the settings were read again", outcome="ok")
-        if changed:
-            self._tell(
-                self.events.warn,
-                "restart_needed",
-                f"the settings have changed where only a new start helps: {', '.join(changed)}",
-            )
+        if self._leads:
+            self.events.told("reload", "the settings were read again", outcome="ok")
+            if changed:
+                text = f"the settings have changed where only a new start helps: {', '.join(changed)}"
+                self.events.warn("restart_needed", text)
 
     def _look_at_certificate(self) -> None:
         """Takes over a certificate that was renewed."""
@@ -299,35 +303,37 @@ class FtpServer:
         try:
             context = server_context(tls)
         except UserError as error:
-            self._tell(self.events.warn, "reload_failed", f"the certificate stays as it was: {error}", outcome="failed")
+            if self._leads:
+                self.events.warn("reload_failed", f"the certificate stays as it was: {error}", outcome="failed")
             return
         self._handler.ssl_context = context
         self._set_expiry(tls)
         self._warn_next = 0.0
-        self._tell(self.events.told, "reload", "the certificate was read again", outcome="ok")
+        if self._leads:
+            self.events.told("reload", "the certificate was read again", outcome="ok")
 
     def _warn_of_certificate(self) -> None:
-        tls = self.settings.tls
-        if tls.mode == "off" or tls.certificate is None:
+        path = self.settings.tls.certificate
+        if self.settings.tls.mode == "off" or path is None or not self._leads:
             return
         try:
-            said = certificates.warning(tls.certificate, certificates.describe(certificates.load(tls.certificate)))
+            found = certificates.describe(certificates.load(path))
         except UserError:
             return  # said by _look_at_certificate
-        if said is not None:
-            self._tell(self.events.warn, "certificate_ends", said)
+        days = found.days_left()
+        if days < 0:
+            text = f"{path} ended on {found.ends:%Y-%m-%d}: boards refuse it; run `otalink cert renew`"
+            self.events.warn("certificate_ends", text)
+        elif days < certificates.WARN_DAYS:
+            text = f"{path} ends on {found.ends:%Y-%m-%d}, in {days} days: run `otalink cert renew`"
+            self.events.warn("certificate_ends", text)
 
     def _set_expiry(self, tls: Tls) -> None:
         ends = 0
         if tls.mode != "off" and tls.certificate is not None:
             ends = int(certificates.describe(certificates.load(tls.certificate)).ends.timestamp())
-        if self._worker == 0:
+        if self._leads:
             self.events.counters.set("certificate_expires", ends)
-
-    def _tell(self, tell: Callable[..., None], event: str, text: str, **fields: Any) -> None:
-        """What concerns all processes one of them tells."""
-        if self._worker == 0:
-            tell(event, text, **fields)
 
 
 class BackgroundServer:

@@ -35,7 +35,6 @@ TOLD = {
     "warn": 1,
     "fault": 0,
     "_refused": 0,
-    "_tell": 2,
     "respond": 0,
     "say": -1,
     "_say": -1,

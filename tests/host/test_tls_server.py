@@ -110,6 +110,17 @@ def test_a_large_file_passes_over_tls(serve: Serve, secure: Any, releases: Path)
     assert client.fetch("big.bin") == content
 
 
+def test_over_tls_a_session_keeps_to_its_bandwidth_and_loses_no_byte(serve: Serve, secure: Any, releases: Path) -> None:
+    content = bytes(range(256)) * 1000
+    (releases / "big.bin").write_bytes(content)
+    client = secure(serve(bandwidth=500, bandwidth_total=600))
+    client.login("board", PASSWORD)
+    client.prot_p()
+    started = time.monotonic()
+    assert client.fetch("big.bin") == content
+    assert time.monotonic() - started > len(content) / 512_000 - 0.3
+
+
 def test_the_data_may_be_protected_ahead_of_the_login(serve: Serve, secure: Any) -> None:
     # As in the example of RFC 4217 section 12.1.
     client = secure(serve())
@@ -179,7 +190,11 @@ def test_old_versions_and_weak_ciphers_are_refused(
     context.set_ciphers(ciphers)
     for name, value in options.items():
         if name.endswith("version"):
-            with pytest.warns(DeprecationWarning) if value < ssl.TLSVersion.TLSv1_2 else contextlib.nullcontext():
+            with (
+                pytest.warns(DeprecationWarning, match="TLSv1")
+                if value < ssl.TLSVersion.TLSv1_2
+                else contextlib.nullcontext()
+            ):
                 setattr(context, name, value)
     with plain(server) as raw:
         raw.sendall(b"AUTH TLS\r\n")
