@@ -129,11 +129,12 @@ def _serve_by_several(settings: Settings, passwords: dict[str, str], shared: dic
     from otalink_host.supervisor import Supervisor
 
     events: Events = shared["events"]
+    parent = os.getpid()
 
     def work(index: int) -> None:
         # Ctrl-C in a terminal reaches every process: the first one passes it on.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        running = server.FtpServer(settings, passwords, worker=index, **shared)
+        running = server.FtpServer(settings, passwords, worker=index, parent=parent, **shared)
         with running, _on_signals(running.finish, running.reload, numbers=(signal.SIGTERM,)):
             if supervisor.stopping:
                 running.finish()

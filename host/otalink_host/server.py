@@ -99,13 +99,14 @@ class FtpServer:
         listeners: Listeners | None = None,
         events: Events | None = None,
         worker: int = 0,
+        parent: int | None = None,
     ) -> None:
         """`reread` is asked at each login: accounts may have been added, changed or removed since.
 
         `read_again` is asked at `reload`.
 
         One of several processes is told which `worker` it is, from 0 on, and is given what they share: the `listeners`,
-        and in `events` the counters.
+        and in `events` the counters. `parent` is the process that supervises them: without it, this one ends.
         """
         self.settings = settings
         self.events = events if events is not None else Events(Counters())
@@ -114,7 +115,7 @@ class FtpServer:
         self._stop = threading.Event()
         self._finish_wanted = self._reload_wanted = False
         self._deadline: float | None = None
-        self._parent = os.getppid() if settings.workers > 1 else None
+        self._parent = parent
         self._transfers: deque[Transfer] = deque(maxlen=TRANSFERS_KEPT)
         have_descriptors(settings.sessions)
         _keep_pyftpdlib_quiet()

@@ -283,12 +283,12 @@ def test_the_log_as_json_is_an_object_a_line_and_nothing_else(served: Callable[.
         client.retrbinary("RETR thermostat_1.0.0.2.py", lambda data: None)
         with contextlib.closing(ftplib.FTP(timeout=10)) as stranger:
             stranger.connect("127.0.0.1", server.port)
-            stranger.sendcmd('USER bo"ard\x1b')
-            stranger.putcmd("PASS hunter2")
-            wait_until(lambda: "login_failed" in server.output)
+            stranger.sendcmd("AUTH TLS")
+            stranger.sock.sendall(b"no TLS\r\n")
+            wait_until(lambda: "tls_failed" in server.output)
     server.end()
     lines: list[dict[str, Any]] = [json.loads(line) for line in server.output.splitlines()]
-    assert [line["event"] for line in lines] == ["start", "login", "fetch", "login_failed", "stop"]
+    assert [line["event"] for line in lines] == ["start", "login", "fetch", "tls_failed", "stop"]
     fetch = lines[2]
     assert (fetch["account"], fetch["address"], fetch["path"], fetch["bytes"], fetch["outcome"]) == (
         *("board", "127.0.0.1", "/thermostat_1.0.0.2.py", 13, "ok"),
@@ -296,7 +296,7 @@ def test_the_log_as_json_is_an_object_a_line_and_nothing_else(served: Callable[.
     assert fetch["message"].startswith("board at 127.0.0.1 fetched /thermostat_1.0.0.2.py: 13 bytes in ")
     assert all(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", line["time"]) for line in lines)
     assert [line["level"] for line in lines] == ["info", "info", "info", "warning", "info"]
-    assert "hunter2" not in server.output
+    assert server.password not in server.output
 
 
 # --- health
