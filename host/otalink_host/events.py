@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from otalink_host.counters import Counters
+from otalink_host.errors import UserError
 
 logger = logging.getLogger("otalink.server")
 
@@ -27,7 +28,7 @@ COUNTED = {
 # What those who record events want to know of one, beside its name.
 RECORDED = ("outcome", "account", "address", "path", "bytes", "detail")
 
-# Takes {"event": …} with such of RECORDED as there is to say. It may raise nothing.
+# Takes {"event": …} with such of RECORDED as there is to say. When it raises UserError, that is logged.
 Sink = Callable[[Mapping[str, Any]], None]
 
 
@@ -63,4 +64,7 @@ class Events:
     def _record(self, event: str, fields: dict[str, Any]) -> None:
         record = {"event": event, **{key: fields[key] for key in RECORDED if key in fields}}
         for sink in self.sinks:
-            sink(record)
+            try:
+                sink(record)
+            except UserError as error:
+                logger.error("%s", error)

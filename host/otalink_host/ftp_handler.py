@@ -251,6 +251,11 @@ class Handler(TlsHandler):
         # pyftpdlib keeps the password with the session: nothing here needs it.
         super().handle_auth_success(home, "", msg_login)
 
+    def handle_auth_failed(self, msg: str, password: str) -> None:
+        # What came behind it in one piece would be run at once, further guesses too, without the delay.
+        self.ac_in_buffer = b""
+        super().handle_auth_failed(msg, password)
+
     def on_login(self, username: str) -> None:
         self.events.told("login", f"{username} at {self.client} logged in", **self.who(), tls=self.secured)
 
@@ -263,8 +268,10 @@ class Handler(TlsHandler):
             outcome="refused",
         )
 
-    def on_logout(self, username: str) -> None:
-        self.events.noted("logout", **self.who())
+    def flush_account(self) -> None:
+        if self.authenticated:
+            self.events.noted("logout", **self.who())
+        super().flush_account()
 
     def record_transfer(self, data: DataHandler) -> None:
         path = self.fs.client_path(data.file_obj.name)

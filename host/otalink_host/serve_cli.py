@@ -87,19 +87,24 @@ def serve(
         "listeners": listeners,
         "events": events,
     }
-    try:
-        bound = listeners.control[0].getsockname()[1]
+    bound = listeners.control[0].getsockname()[1]
+
+    def begin() -> None:
+        # When signals are taken: whoever reads this may send one.
         if settings.log_format == "text":
             _greet(settings, bound, firewall)
-        with logged_to_stdout(settings.log_format):
             sys.stdout.flush()
-            events.counters.set("started", int(time.time()))
-            events.told("start", f"serving on {', '.join(settings.addresses)} port {bound}", outcome="ok")
+        events.counters.set("started", int(time.time()))
+        events.told("start", f"serving on {', '.join(settings.addresses)} port {bound}", outcome="ok")
+
+    try:
+        with logged_to_stdout(settings.log_format):
             if settings.workers > 1:
-                _serve_by_several(settings, passwords, shared)
+                _serve_by_several(settings, passwords, shared, begin)
             else:
                 running = server.FtpServer(settings, passwords, **shared)
                 with running, _on_signals(running.finish, running.reload):
+                    begin()
                     running.run()
             events.told("stop", "stopped", outcome="ok")
     finally:
@@ -125,33 +130,41 @@ def _overridden(settings: Settings, address: str | None, port: int | None) -> Se
     return settings if port is None else replace(settings, port=port)
 
 
-def _serve_by_several(settings: Settings, passwords: dict[str, str], shared: dict[str, Any]) -> None:
+def _serve_by_several(
+    settings: Settings, passwords: dict[str, str], shared: dict[str, Any], begin: Callable[[], None]
+) -> None:
     from otalink_host.supervisor import Supervisor
 
     events: Events = shared["events"]
     parent = os.getpid()
 
+    # A process that is started again has what the others have by then.
+    current = settings
+
     def work(index: int) -> None:
         # Ctrl-C in a terminal reaches every process: the first one passes it on.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        running = server.FtpServer(settings, passwords, worker=index, parent=parent, **shared)
+        running = server.FtpServer(current, passwords, worker=index, parent=parent, **shared)
         with running, _on_signals(running.finish, running.reload, numbers=(signal.SIGTERM,)):
             if supervisor.stopping:
                 running.finish()
             running.run()
 
     def may_reload() -> bool:
+        nonlocal current
         try:
-            changed = shared["read_again"]()
+            changed: Settings = shared["read_again"]()
             if changed.tls.mode != "off":
                 server_context(changed.tls)
         except UserError as error:
             events.warn("reload_failed", f"the settings stay as they were: {error}", outcome="failed")
             return False
+        current = server.changed_while_running(settings, changed)
         return True
 
     supervisor = Supervisor(settings.workers, work, events, settings.stop_timeout)
     with _on_signals(supervisor.stop, supervisor.reload):
+        begin()
         # What still waits to be accepted is to hear at once that nobody will.
         supervisor.run(may_reload, shared["listeners"].close)
 

@@ -283,9 +283,8 @@ class FtpServer:
             if self._leads:
                 self.events.warn("reload_failed", f"the settings stay as they were: {error}", outcome="failed")
             return
-        kept = {name: getattr(self.settings, name) for name in FIXED}
-        changed = [name for name, value in kept.items() if getattr(settings, name) != value]
-        self._configure(replace(settings, **kept), context)
+        changed = [name for name in FIXED if getattr(settings, name) != getattr(self.settings, name)]
+        self._configure(changed_while_running(self.settings, settings), context)
         self._certificate_seen = _state_of(self.settings.tls)
         self._warn_next = 0.0
         if self._leads:
@@ -389,6 +388,11 @@ class _Server(PyftpdlibServer):  # type: ignore[misc]  # pyftpdlib has no type h
         # pyftpdlib closes the server here, and one moment without a free descriptor would end it for good.
         self.handler.events.warn("error", f"a connection could not be accepted: {sys.exc_info()[1]}")
         time.sleep(TICK)
+
+
+def changed_while_running(old: Settings, new: Settings) -> Settings:
+    """What counts when the settings of a server that runs have become `new`."""
+    return replace(new, **{name: getattr(old, name) for name in FIXED})
 
 
 def have_descriptors(sessions: int) -> None:

@@ -254,6 +254,15 @@ def test_a_limit_that_is_wrong_is_one_line_with_its_place(tmp_path: Path, server
     assert "\n" not in str(error.value)
 
 
+def test_several_processes_need_a_system_that_can_fork(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "fork")
+    test_a_limit_that_is_wrong_is_one_line_with_its_place(
+        tmp_path,
+        "workers = 2",
+        ":2: workers in [server] is 2; allowed: 1 on this system: several processes need Linux or macOS",
+    )
+
+
 def test_every_limit_arrives(tmp_path: Path) -> None:
     (tmp_path / "releases").mkdir()
     config = tmp_path / "otalink.toml"

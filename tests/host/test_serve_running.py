@@ -6,6 +6,7 @@ import contextlib
 import ftplib
 import json
 import os
+import pty
 import re
 import signal
 import socket
@@ -173,6 +174,23 @@ def test_a_transfer_that_stands_still_is_not_waited_for_longer_than_was_said(ser
         client.close()
 
 
+def test_a_terminal_that_is_closed_ends_it(tmp_path: Path) -> None:
+    main(["init", "--directory", str(tmp_path)])
+    command = [str(OTALINK), "serve", "--config", str(tmp_path / "otalink.toml"), "--port", "0"]
+    process, terminal = pty.fork()
+    if not process:
+        os.execv(command[0], command)
+    with open(terminal, "rb", buffering=0) as screen:
+        seen = b""
+        while b"Ctrl-C ends it." not in seen:
+            seen += screen.read(1000)
+        # SIGHUP alone has the settings read again, in a terminal, too.
+        os.kill(process, signal.SIGHUP)
+        while b"the settings were read again" not in seen:
+            seen += screen.read(1000)
+    assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) >= 0
+
+
 # --- changes
 
 
@@ -244,6 +262,21 @@ def test_a_process_that_dies_is_replaced(served: Callable[..., Served]) -> None:
     for _ in range(6):
         with server.session() as client:
             assert "thermostat_1.0.0.2.py" in client.nlst()
+
+
+def test_a_process_that_is_started_again_has_the_settings_of_the_others(served: Callable[..., Served]) -> None:
+    server = served("workers = 2")
+    wait_until(lambda: len(server.workers()) == 2)
+    server.change("sessions_per_address = 1")
+    server.signal(signal.SIGHUP)
+    wait_until(lambda: "the settings were read again" in server.output)
+    first = server.workers()
+    for process in first:
+        os.kill(process, signal.SIGKILL)
+    wait_until(lambda: len(server.workers()) == 2 and not set(server.workers()) & set(first))
+    # One in each process: sooner or later another one comes to the process that has it.
+    with server.session():
+        wait_until(lambda: _is_refused(server))
 
 
 def test_without_the_first_process_the_others_end(served: Callable[..., Served]) -> None:
