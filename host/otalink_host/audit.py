@@ -31,7 +31,7 @@ from typing import Any
 from otalink_host.errors import UserError
 from otalink_host.file_lock import lock
 from otalink_host.secrets_file import check_mode
-from otalink_host.settings import AuditSettings, check_account_name
+from otalink_host.settings import AuditSettings, Settings, check_account_name
 
 # The head is written when it is so many records or seconds behind: what is newer can be cut off unseen, if no record
 # follows.
@@ -131,6 +131,11 @@ def open_audit(
         file_size=settings.file_mib * 2**20,
         wait=wait,
     )
+
+
+def writers(settings: Settings) -> list[str]:
+    """Those of the server: each of its processes has a chain of its own."""
+    return ["server", *(f"worker{number + 1}" for number in range(settings.workers) if settings.workers > 1)]
 
 
 def fingerprint(key: bytes, name: str) -> str:

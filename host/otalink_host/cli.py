@@ -24,6 +24,7 @@ from otalink_host import (
     attached_cli,
     audit_cli,
     boards_cli,
+    cert_cli,
     flash_cli,
     keys_cli,
     peer_cli,
@@ -45,6 +46,7 @@ app = typer.Typer(
 app.add_typer(release_cli.app, name="release")
 app.add_typer(keys_cli.app, name="keys")
 app.add_typer(audit_cli.app, name="audit")
+app.add_typer(cert_cli.app, name="cert")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -81,6 +83,7 @@ def _otalink(
 
 app.command(epilog=serve_cli.INIT_EXAMPLE)(serve_cli.init)
 app.command(epilog=serve_cli.SERVE_EXAMPLE)(serve_cli.serve)
+app.command(epilog=serve_cli.HEALTH_EXAMPLE)(serve_cli.health)
 app.command(help=peer_cli.PEER_HELP, epilog=peer_cli.PEER_EXAMPLE)(peer_cli.peer)
 app.command(epilog="Example: otalink fleet fleet.db")(peer_cli.fleet)
 app.command(epilog=flash_cli.FLASH_EXAMPLE)(flash_cli.flash)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from otalink_host.audit import head_path
+from otalink_host.audit import head_path, writers
 from otalink_host.board_secrets import BOARD_SECRETS_NAME
 from otalink_host.errors import UserError
 from otalink_host.private import check_apart
@@ -57,11 +57,13 @@ def check_private(config: Path, keys: Path | None, folders: list[Path]) -> None:
     private = [config, config.with_name(BOARD_SECRETS_NAME), folder, *sorted(folder.glob(f"*{PRIVATE}"))]
     if settings is not None:
         private[:0] = [path for path in (settings.secrets, settings.hashes) if path is not None]
+        tls = settings.tls
+        private += [path for path in (tls.key, tls.ca and tls.ca.with_name("ca.key")) if path is not None]
     private = [path for path in private if os.path.lexists(path)]
     if settings is not None and settings.audit is not None:
         # The server makes these when it needs them.
         audit = settings.audit
-        private += [audit.key, audit.folder, head_path(audit.folder, "server")]
+        private += [audit.key, audit.folder, *(head_path(audit.folder, writer) for writer in writers(settings))]
     check_apart(private, folders)
 
 

@@ -4,7 +4,6 @@ A password is checked outside of the event loop (logins.py). Until the answer is
 and what had come already waits. The password is kept nowhere, and never logged.
 """
 
-import logging
 import time
 from collections import deque
 from typing import Any
@@ -14,19 +13,19 @@ from pyftpdlib import ioloop  # noqa: F401
 from pyftpdlib.handlers import FTPHandler
 from pyftpdlib.utils import is_ssl_sock
 
+from otalink_host.events import Events
 from otalink_host.ftp_authorizer import Authorizer
 from otalink_host.lockout import Lockout
 from otalink_host.log_text import printable
 from otalink_host.logins import Logins
 from otalink_host.settings import Account, Address, plain_address
 
-logger = logging.getLogger("otalink.server")
-
 
 class LoginMixin(FTPHandler):  # type: ignore[misc]  # pyftpdlib has no type hints
     """Goes before any other handler of pyftpdlib's. The attributes without a value are each server's own."""
 
     authorizer: Authorizer
+    events: Events
     logins: Logins
     lockout: Lockout
     _in_buffer: list[bytes]
@@ -50,7 +49,13 @@ class LoginMixin(FTPHandler):  # type: ignore[misc]  # pyftpdlib has no type hin
         if self.authenticated:
             self.authorizer.take_over_changes()
             if not self.authorizer.is_current(self.username):
-                logger.warning("%s at %s sent away: the account is gone or disabled", self.username, self._client())
+                self.events.warn(
+                    "refused",
+                    f"{self.username} at {self.client} sent away: the account is gone or disabled",
+                    **self.who(),
+                    outcome="refused",
+                    detail="the account is gone or disabled",
+                )
                 self.respond("421 This account is not served any more.")
                 self.close_when_done()
                 return
@@ -76,7 +81,7 @@ class LoginMixin(FTPHandler):  # type: ignore[misc]  # pyftpdlib has no type hin
             if self.authenticated:
                 self.flush_account()
             self.username = ""
-            logger.warning("%s at %s refused: the account needs TLS", printable(line), self._client())
+            self._tell_failure(line, "the account needs TLS")
             self.respond("530 This account needs TLS: AUTH TLS comes first.")
             return
         super().ftp_USER(line)
@@ -97,7 +102,13 @@ class LoginMixin(FTPHandler):  # type: ignore[misc]  # pyftpdlib has no type hin
 
         if not self.logins.check(self.username, hash_, line, self._may_try, done):
             self._checking = False
-            logger.warning("%s refused: too many logins wait to be checked", self._client())
+            self.events.warn(
+                "refused",
+                f"{self.client} refused: too many logins wait to be checked",
+                **self.who(),
+                outcome="refused",
+                detail="too many logins wait to be checked",
+            )
             self.respond("421 Too many logins at once. Try again later.")
             self.close_when_done()
         elif self._checking:
@@ -142,12 +153,13 @@ class LoginMixin(FTPHandler):  # type: ignore[misc]  # pyftpdlib has no type hin
         while self._held and not (self._checking or self._closed or self._closing):
             self._in_buffer = self._held.popleft()
             self._in_buffer_len = 0
-            self.found_terminator()
+            # Not a subclass's: whatever that has to say of a line it has said as the line came.
+            LoginMixin.found_terminator(self)
         # The line whose end has not come yet.
         self._in_buffer, self._in_buffer_len = begun, begun_len
 
     def on_login(self, username: str) -> None:
-        logger.info("%s at %s logged in", username, self._client())
+        self.events.told("login", f"{username} at {self.client} logged in", **self.who(), tls=self.secured)
 
     def _login(self) -> tuple[str, str]:
         login: tuple[str, str] = self.authorizer.login(self.username, self._address(), is_ssl_sock(self.socket))
@@ -157,14 +169,30 @@ class LoginMixin(FTPHandler):  # type: ignore[misc]  # pyftpdlib has no type hin
         return bool(self.lockout.wait(self.username, self._address(), time.monotonic()) <= 0)
 
     def _count_failure(self, why: str) -> None:
-        name = printable(self.username)
         wait = self.lockout.failed(self.username, self._address(), time.monotonic())
-        logger.warning("%s at %s refused: %s", name, self._client(), why)
+        self._tell_failure(self.username, why)
         if wait > 0:
-            logger.warning("%s must wait %d s before the next login, after wrong ones", self._client(), round(wait))
+            text = f"must wait {round(wait)} s before the next login, after wrong ones"
+            self.events.warn("lockout", f"{self.client} {text}", address=self.client, detail=text)
+
+    def _tell_failure(self, username: str, why: str) -> None:
+        self.events.warn(
+            "login_failed",
+            f"{printable(username)} at {self.client} refused: {why}",
+            account=username,
+            address=self.client,
+            outcome="refused",
+            detail=why,
+        )
 
     def _refuse_locked(self) -> None:
-        logger.warning("%s at %s refused: too many wrong logins", printable(self.username), self._client())
+        self.events.warn(
+            "login_locked",
+            f"{printable(self.username)} at {self.client} refused: too many wrong logins",
+            account=self.username,
+            address=self.client,
+            outcome="refused",
+        )
         # Nothing is wrong with this login: it was not looked at. So it is not 530, which says that the password is.
         self.respond("421 Too many wrong logins. Try again later.")
         self.close_when_done()

@@ -12,8 +12,10 @@ import pytest
 
 from otalink.errors import OtaError
 from otalink.plain import SUMS, parse_sums_line, select
+from otalink_host import certificates
+from otalink_host.accounts import create_server_folder
 from otalink_host.server import BackgroundServer, FtpServer
-from otalink_host.settings import Account, Settings
+from otalink_host.settings import Account, Settings, Tls, load_settings
 
 sys.path.insert(0, str(Path(__file__).parent))  # for esp_rom
 
@@ -50,6 +52,15 @@ def releases(tmp_path: Path) -> Path:
 def settings(releases: Path) -> Settings:
     accounts = (Account("board", releases), Account("tester", releases, "/test"), Account("deep", releases, "/a/b"))
     return Settings(accounts, passive_ports=None)
+
+
+@pytest.fixture(scope="session")
+def server_tls(tmp_path_factory: pytest.TempPathFactory) -> Tls:
+    """A CA and a certificate, as `otalink init` makes them."""
+    folder = tmp_path_factory.mktemp("server")
+    create_server_folder(folder)
+    certificates.create(load_settings(folder / "otalink.toml"), ["localhost", "127.0.0.1"])
+    return load_settings(folder / "otalink.toml").tls
 
 
 @pytest.fixture

@@ -4,58 +4,20 @@ import contextlib
 import ftplib
 import ssl
 from collections.abc import Callable, Iterator
-from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from pyftpdlib.handlers import TLS_DTPHandler, TLS_FTPHandler
 
-from otalink_host import server as server_module
-from otalink_host.ftp_handler import BOARD_COMMANDS, DataHandler, Handler
 from otalink_host.server import FtpServer
-from otalink_host.settings import Account
+from otalink_host.settings import Account, Tls
 
 PASSWORD = "correct-horse-battery"
-# The server's commands, and those of TLS (RFC 4217).
-COMMANDS = (*BOARD_COMMANDS, "AUTH", "PBSZ", "PROT")
 
 
 @pytest.fixture
-def certificate(tmp_path: Path) -> Path:
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
-    now = datetime.now(timezone.utc)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .sign(key, hashes.SHA256())
-    )
-    path = tmp_path / "server.pem"
-    private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    path.write_bytes(private + made.public_bytes(serialization.Encoding.PEM))
-    return path
-
-
-@pytest.fixture
-def tls_server(
-    serve: Callable[..., FtpServer], releases: Path, certificate: Path, monkeypatch: pytest.MonkeyPatch
-) -> FtpServer:
-    data = type("TlsDataHandler", (DataHandler, TLS_DTPHandler), {})
-    attributes = {"certfile": str(certificate), "dtp_handler": data}
-    monkeypatch.setattr(server_module, "Handler", type("TlsHandler", (Handler, TLS_FTPHandler), attributes))
-    monkeypatch.setattr(server_module, "FTPHandler", TLS_FTPHandler)
-    monkeypatch.setattr(server_module, "BOARD_COMMANDS", COMMANDS)
-    return serve(accounts=(Account("control", releases, tls="control"), Account("full", releases, tls="full")))
+def tls_server(serve: Callable[..., FtpServer], releases: Path, server_tls: Tls) -> FtpServer:
+    accounts = (Account("control", releases, tls="control"), Account("full", releases, tls="full"))
+    return serve(tls=server_tls, accounts=accounts)
 
 
 @pytest.fixture

@@ -162,10 +162,11 @@ def test_when_too_many_logins_wait_the_next_is_told_to_come_again(
     with sessions(server, count + 1) as clients:
         for number, client in enumerate(clients):
             client.sendall(f"USER shop-{number}\r\nPASS x\r\n".encode())
-            assert replies(client, 1)[0].startswith("331")
+            if number < count:
+                assert replies(client, 1)[0].startswith("331")
             if number < count - 2:
                 wait_until(lambda number=number: len(checks.hashes) == number + 1)  # type: ignore[misc]
-        assert replies(clients[-1], 1) == ["421 Too many logins at once. Try again later."]
+        assert replies(clients[-1], 2)[1:] == ["421 Too many logins at once. Try again later."]
         checks.gate.set()
         assert all(replies(client, 1)[0].startswith("530") for client in clients[:-1])
 
@@ -177,7 +178,7 @@ def test_who_leaves_before_the_answer_has_failed_all_the_same(serve: Serve, conn
         client.sendall(b"USER board\r\nPASS wrong\r\n")
         wait_until(lambda: len(checks.hashes) == 1)
     checks.gate.set()
-    lockout = server._server.handler.lockout
+    lockout = server._handler.lockout
     wait_until(lambda: lockout.wait("board", plain_address("127.0.0.1"), time.monotonic()) > 0)
     with pytest.raises(ftplib.error_temp, match="421 Too many wrong logins"):
         connect(server)

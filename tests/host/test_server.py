@@ -73,11 +73,8 @@ def test_nothing_is_shown_before_the_login(serve: Serve, connect: Connect) -> No
         assert client.refused(command) == "530 Log in with USER and PASS first."
 
 
-def test_who_does_not_log_in_gives_up_the_place(
-    serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(ftp_handler, "LOGIN_TIMEOUT", 0.2)
-    server = serve()
+def test_who_does_not_log_in_gives_up_the_place(serve: Serve, connect: Connect) -> None:
+    server = serve(login_timeout=0.2)
     idle, active = connect(server, None), connect(server)
     assert idle.getline().startswith("421")
     time.sleep(0.2)
@@ -354,7 +351,7 @@ def test_more_boards_than_sessions_are_told_to_come_again_and_the_others_are_ser
             assert stream.read() == b"sensor\n" * 1000
         client.voidresp()
     first[0].quit()
-    wait_until(lambda: len(server._server.sessions) == 2)
+    wait_until(lambda: len(server._sessions) == 2)
     connect(server)
 
 
@@ -513,12 +510,12 @@ def test_a_port_in_use_is_one_line(settings: Settings) -> None:
         with pytest.raises(
             UserError, match=rf"^port {port} is in use: stop what listens there, or choose another with"
         ):
-            FtpServer(replace(settings, address="127.0.0.1", port=port), {})
+            FtpServer(replace(settings, addresses=("127.0.0.1",), port=port), {})
 
 
 def test_an_address_of_another_machine_is_one_line(settings: Settings) -> None:
     with pytest.raises(UserError, match=r"^203\.0\.113\.7 is no address of this machine: choose one that is with"):
-        FtpServer(replace(settings, address="203.0.113.7"), {})
+        FtpServer(replace(settings, addresses=("203.0.113.7",)), {})
 
 
 def test_a_port_that_needs_rights_is_one_line(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
