@@ -13,11 +13,13 @@ from OpenSSL import SSL
 from pyftpdlib import ioloop  # noqa: F401
 from pyftpdlib.handlers import TLS_DTPHandler, TLS_FTPHandler
 
+from otalink_host.ftp_turns import TurnsMixin
+
 # To be understood where TLS is on.
 TLS_COMMANDS = ("AUTH", "PBSZ", "PROT")
 
 
-class TlsHandler(TLS_FTPHandler):  # type: ignore[misc]  # pyftpdlib has no type hints
+class TlsHandler(TurnsMixin, TLS_FTPHandler):  # type: ignore[misc]  # pyftpdlib has no type hints
     """A session whose control connection may be secured; `ssl_context` None: it may not."""
 
     ssl_context: SSL.Context | None = None
@@ -44,7 +46,7 @@ class TlsHandler(TLS_FTPHandler):  # type: ignore[misc]  # pyftpdlib has no type
             return
         # Somebody in between could have put commands behind AUTH, and a login ahead of it: none of that counts for the
         # client whom the handshake proves (RFC 4217 section 15.2; "AUTH TLS command injection").
-        self.ac_in_buffer = b""
+        self.forget_commands()
         self.flush_account()
         super().ftp_AUTH(line)
         # A reply that has not left yet would come out within TLS.
