@@ -74,16 +74,6 @@ def test_a_wrong_password_is_answered_late_and_the_third_one_ends_the_session(
             client.voidcmd("NOOP")
 
 
-def test_guesses_that_come_in_one_piece_are_not_tried_without_the_delay(settings: Settings, connect: Connect) -> None:
-    with BackgroundServer(settings, {"board": PASSWORD}, failed_login_delay=0.2) as server:
-        client = connect(server, None)
-        client.sock.sendall(b"USER board\r\nPASS one\r\n" + b"USER board\r\nPASS two\r\n" * 100 + b"NOOP\r\n")
-        assert client.getline().startswith("331")
-        assert client.getline() == "530 Authentication failed."
-        assert client.login("board", PASSWORD).startswith("230")
-        assert server.events.counters.total("logins_failed") == 1
-
-
 def test_nothing_is_shown_before_the_login(serve: Serve, connect: Connect) -> None:
     client = connect(serve(), None)
     for command in ("NLST", "LIST", "RETR thermostat_1.0.0.2.py", "PASV", "SIZE x", "CWD lib", "STAT /", "PWD"):
