@@ -21,6 +21,8 @@ class TlsHandler(TLS_FTPHandler):  # type: ignore[misc]  # pyftpdlib has no type
     """A session whose control connection may be secured; `ssl_context` None: it may not."""
 
     ssl_context: SSL.Context | None = None
+    # The pieces of a command that is not complete yet.
+    _in_buffer: list[bytes]
     # By PBSZ and PROT P: data connections are to be secured.
     _pbsz: bool
     _prot: bool
@@ -44,12 +46,27 @@ class TlsHandler(TLS_FTPHandler):  # type: ignore[misc]  # pyftpdlib has no type
             return
         # Somebody in between could have put commands behind AUTH, and a login ahead of it: none of that counts for the
         # client whom the handshake proves (RFC 4217 section 15.2; "AUTH TLS command injection").
-        self.ac_in_buffer = b""
+        self._drop_input()
         self.flush_account()
         super().ftp_AUTH(line)
         # A reply that has not left yet would come out within TLS.
         if self.producer_fifo:
             self.close()
+
+    def found_terminator(self) -> None:
+        # A line that was held back, and comes while the handshake is under way, came in the clear as well.
+        if self._ssl_accepting:
+            self._drop_input()
+        else:
+            super().found_terminator()
+
+    def handle_ssl_established(self) -> None:
+        self._drop_input()
+
+    def _drop_input(self) -> None:
+        """Forgets what has come and was not run yet."""
+        self.ac_in_buffer = b""
+        self._in_buffer, self._in_buffer_len = [], 0
 
     def ftp_REIN(self, line: str) -> None:  # noqa: N802  # as above
         # It would have to end TLS, too (RFC 4217 section 11), and what is sent meanwhile would be read as either.
