@@ -113,12 +113,19 @@ class MissingError(Exception):
 
 @dataclass(frozen=True)
 class Server:
-    """A server that runs: where it is, and who may log in. Its virtual path is `/`."""
+    """A server that runs: where it is, and who may log in. Its virtual path is `/`, its process `pid`."""
 
     host: str
     port: int
     user: str
     password: str
+    pid: int
+
+    def kill_sessions(self) -> None:
+        """Kills the processes that serve the sessions; the server goes on."""
+        for pid in _descendants(self.pid):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
 
 @dataclass(frozen=True)
@@ -203,6 +210,14 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def _descendants(pid: int) -> list[int]:
+    try:
+        children = [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except FileNotFoundError:
+        return []
+    return children + [further for child in children for further in _descendants(child)]
+
+
 def _program(name: str) -> str:
     found = shutil.which(name, path=f"{PLACE}/usr/sbin:{PLACE}/usr/bin")
     if found is None:
@@ -240,7 +255,7 @@ def _run(name: str, command: Callable[[Path, int], list[str]]) -> Iterator[Serve
                 )
             try:
                 if _answers(process, port):
-                    yield Server("127.0.0.1", port, USER, PASSWORD)
+                    yield Server("127.0.0.1", port, USER, PASSWORD, process.pid)
                     return
             finally:
                 _end(process)
