@@ -46,8 +46,8 @@ ssl_enable=YES
 ssl_ciphers=HIGH
 rsa_cert_file={certificate}
 """
-VSFTPD_PRIVATE = "force_local_data_ssl=YES\n"
-VSFTPD_CLEAR = "force_local_data_ssl=NO\n"
+# Its virtual users count as anonymous ones here.
+VSFTPD_PRIVATE = "force_anon_data_ssl=YES\n"
 VSFTPD_NO_REUSE = "require_ssl_reuse=NO\n"
 VSFTPD_TEST = """\
 background=NO
@@ -148,8 +148,7 @@ def vsftpd(folder: Path, tls: Tls | None = None) -> contextlib.AbstractContextMa
     def command(home: Path, port: int) -> list[str]:
         parts = [VSFTPD]
         if tls is not None:
-            parts += [VSFTPD_TLS, VSFTPD_PRIVATE if tls.private else VSFTPD_CLEAR]
-            parts += [] if tls.reuse else [VSFTPD_NO_REUSE]
+            parts += [VSFTPD_TLS, VSFTPD_PRIVATE if tls.private else "", "" if tls.reuse else VSFTPD_NO_REUSE]
         config = _write(home, [*parts, VSFTPD_TEST], port=port, folder=folder, tls=tls, pam_service=PAM_SERVICE)
         return [_program("vsftpd"), str(config)]
 
@@ -166,7 +165,7 @@ def proftpd(folder: Path, tls: Tls | None = None) -> contextlib.AbstractContextM
         parts = [PROFTPD]
         if tls is not None:
             parts += [PROFTPD_TLS, PROFTPD_PRIVATE if tls.private else PROFTPD_CLEAR]
-            parts += [] if tls.reuse else [PROFTPD_NO_REUSE]
+            parts += ["" if tls.reuse else PROFTPD_NO_REUSE]
         modules = PLACE / "usr/lib/proftpd"
         config = _write(home, [PROFTPD_TEST, *parts], port=port, users=users, tls=tls, modules=modules)
         return [_program("proftpd"), "--nodaemon", "--config", str(config)]
