@@ -24,6 +24,8 @@ PLACE = Path("/opt/otalink-interop")
 PAM_SERVICE = "otalink-interop"
 USER = "board"
 PASSWORD = "interop-password"
+# For data connections; below the ports that Linux gives to outgoing ones.
+PASSIVE = (20000, 29999)
 # How long a server may take to start and to end, in seconds.
 PATIENCE = 20
 # Pure-FTPd closes as many as it may have open, one by one, for each session.
@@ -40,6 +42,8 @@ pam_service_name={pam_service}
 guest_enable=YES
 local_root={folder}
 chroot_local_user=YES
+pasv_min_port={passive_first}
+pasv_max_port={passive_last}
 """
 VSFTPD_TLS = """\
 ssl_enable=YES
@@ -59,8 +63,7 @@ xferlog_enable=NO
 
 PROFTPD = """\
 Port {port}
-User nobody
-Group nogroup
+PassivePorts {passive_first} {passive_last}
 AuthUserFile {users}
 AuthOrder mod_auth_file.c
 RequireValidShell off
@@ -79,6 +82,8 @@ PROFTPD_PRIVATE = "TLSRequired on\n"
 PROFTPD_CLEAR = "TLSRequired ctrl\n"
 PROFTPD_NO_REUSE = "TLSOptions NoSessionReuseRequired\n"
 PROFTPD_TEST = """\
+User nobody
+Group nogroup
 ModulePath {modules}
 DefaultAddress 127.0.0.1
 SocketBindTight on
@@ -92,16 +97,16 @@ SystemLog {home}/log
 """
 
 PURE_FTPD = """\
-Bind {address}
+PassivePortRange {passive_first} {passive_last}
 ChrootEveryone yes
 NoAnonymous yes
 PureDB {users}
-MinUID 1000
 """
 PURE_FTPD_TLS = "CertFile {certificate}\n"
 PURE_FTPD_PRIVATE = "TLS 3\n"
 PURE_FTPD_CLEAR = "TLS 2\n"
 PURE_FTPD_TEST = """\
+Bind 127.0.0.1,{port}
 DontResolve yes
 PIDFile {home}/pid
 """
@@ -186,7 +191,7 @@ def pure_ftpd(folder: Path, tls: Tls | None = None) -> contextlib.AbstractContex
         parts = [PURE_FTPD]
         if tls is not None:
             parts += [PURE_FTPD_TLS, PURE_FTPD_PRIVATE if tls.private else PURE_FTPD_CLEAR]
-        config = _write(home, [*parts, PURE_FTPD_TEST], address=f"127.0.0.1,{port}", users=users, tls=tls)
+        config = _write(home, [*parts, PURE_FTPD_TEST], port=port, users=users, tls=tls)
         return [_program("pure-ftpd"), str(config)]
 
     return _run("Pure-FTPd", command)
@@ -234,7 +239,8 @@ def _password_hash() -> str:
 def _write(home: Path, parts: Sequence[str], *, tls: Tls | None, **values: object) -> Path:
     path = home / "config"
     certificate = tls.certificate if tls is not None else ""
-    path.write_text("".join(parts).format(home=home, certificate=certificate, **values), encoding="utf-8")
+    values |= {"home": home, "certificate": certificate, "passive_first": PASSIVE[0], "passive_last": PASSIVE[1]}
+    path.write_text("".join(parts).format(**values), encoding="utf-8")
     return path
 
 

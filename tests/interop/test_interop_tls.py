@@ -37,7 +37,9 @@ def connect(server, tls_files):
     clients = []
 
     def run(kind):
-        client = kind(context=ssl.create_default_context(cafile=tls_files / "ca.pem"))
+        context = ssl.create_default_context(cafile=tls_files / "ca.pem")
+        context.maximum_version = ssl.TLSVersion.TLSv1_2  # MicroPython has no other
+        client = kind(context=context)
         clients.append(client)
         client.connect(server.host, server.port, timeout=10)
         client.login(server.user, server.password)
