@@ -16,7 +16,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -128,9 +128,7 @@ class Server:
 
     def kill_sessions(self) -> None:
         """Kills the processes that serve the sessions; the server goes on."""
-        for pid in _descendants(self.pid):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        _kill(descendants(self.pid))
 
 
 @dataclass(frozen=True)
@@ -164,6 +162,7 @@ def proftpd(folder: Path, tls: Tls | None = None) -> contextlib.AbstractContextM
     """ProFTPD, read-only. Without `tls` it knows plain FTP alone."""
 
     def command(home: Path, port: int) -> list[str]:
+        program = _program("proftpd")
         users = home / "users"
         users.write_text(f"{USER}:{_password_hash()}:65534:65534::{folder}:/bin/false\n", encoding="utf-8")
         users.chmod(0o600)
@@ -173,7 +172,7 @@ def proftpd(folder: Path, tls: Tls | None = None) -> contextlib.AbstractContextM
             parts += ["" if tls.reuse else PROFTPD_NO_REUSE]
         modules = PLACE / "usr/lib/proftpd"
         config = _write(home, [PROFTPD_TEST, *parts], port=port, users=users, tls=tls, modules=modules)
-        return [_program("proftpd"), "--nodaemon", "--config", str(config)]
+        return [program, "--nodaemon", "--config", str(config)]
 
     return _run("ProFTPD", command)
 
@@ -182,6 +181,7 @@ def pure_ftpd(folder: Path, tls: Tls | None = None) -> contextlib.AbstractContex
     """Pure-FTPd, read-only because `folder` belongs to another user. Without `tls` it knows plain FTP alone."""
 
     def command(home: Path, port: int) -> list[str]:
+        program = _program("pure-ftpd")
         # `pure-pw useradd` takes seconds on purpose, and with its hash each login as well.
         users = home / "users.pdb"
         (home / "users").write_text(
@@ -192,7 +192,7 @@ def pure_ftpd(folder: Path, tls: Tls | None = None) -> contextlib.AbstractContex
         if tls is not None:
             parts += [PURE_FTPD_TLS, PURE_FTPD_PRIVATE if tls.private else PURE_FTPD_CLEAR]
         config = _write(home, [*parts, PURE_FTPD_TEST], port=port, users=users, tls=tls)
-        return [_program("pure-ftpd"), str(config)]
+        return [program, str(config)]
 
     return _run("Pure-FTPd", command)
 
@@ -214,12 +214,13 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _descendants(pid: int) -> list[int]:
+def descendants(pid: int) -> list[int]:
+    """The processes that the process has begun, and theirs."""
     try:
         children = [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
     except FileNotFoundError:
         return []
-    return children + [further for child in children for further in _descendants(child)]
+    return children + [further for child in children for further in descendants(child)]
 
 
 def _program(name: str) -> str:
@@ -256,7 +257,6 @@ def _run(name: str, command: Callable[[Path, int], list[str]]) -> Iterator[Serve
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=subprocess.STDOUT,
-                    start_new_session=True,
                 )
             try:
                 if _answers(process, port):
@@ -279,12 +279,17 @@ def _answers(process: "subprocess.Popen[bytes]", port: int) -> bool:
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:
-    """Ends the server, and the sessions that it has made processes for: all are of its group."""
+    """Ends the sessions, of which vsftpd's would go on, and the server."""
+    _kill(descendants(process.pid))
     process.terminate()
     try:
         process.wait(PATIENCE)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
+
+
+def _kill(pids: Iterable[int]) -> None:
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
