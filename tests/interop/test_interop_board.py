@@ -1,44 +1,13 @@
 """The board's FTP client, on MicroPython, with the FTP servers that others wrote."""
 
-import hashlib
 import os
-import textwrap
 import time
 
 import pytest
+from board_client import CONTENT, digest, script
 from servers import STARTERS
 
-CONTENT = bytes(range(251)) * 20_000  # 5 MB: more than the buffers between server and board hold
 MODIFIED = time.strptime("2026-01-31 11:58:12", "%Y-%m-%d %H:%M:%S")
-
-SCRIPT = """
-import asyncio, hashlib
-from otalink.errors import *
-from otalink.ftp import FtpClient
-
-class Hash:
-    def __init__(self):
-        self.count = 0
-        self.hash = hashlib.sha256()
-
-    def __call__(self, view):
-        self.count += len(view)
-        self.hash.update(view)
-
-async def attempt(coroutine):
-    try:
-        print("gave", await coroutine)
-    except Exception as error:
-        print(type(error).__name__, getattr(error, "code", ""), error)
-
-async def main():
-    buffer = bytearray(4096)
-    got = Hash()
-    async with FtpClient(*{arguments!r}) as client:
-{body}
-
-asyncio.run(main())
-"""
 
 
 @pytest.fixture(params=STARTERS)
@@ -52,10 +21,8 @@ def run_client(on_board, kind, folder):
     """Runs `body` on MicroPython, with `client` for the server, which serves `folder`; gives the lines it printed."""
 
     def run(body, password=None):
-        body = textwrap.indent(textwrap.dedent(body).strip(), " " * 8)
         with STARTERS[kind](folder) as server:
-            arguments = (server.host, server.port, server.user, password or server.password, 10, 10)
-            return on_board(SCRIPT.format(arguments=arguments, body=body)).lines
+            return on_board(script(server, body, password)).lines
 
     return run
 
@@ -66,10 +33,6 @@ def put(folder, name, content):
     path.write_bytes(content)
     moment = time.mktime(MODIFIED) - time.timezone
     os.utime(path, (moment, moment))
-
-
-def digest(content):
-    return repr(hashlib.sha256(content).digest())
 
 
 def test_a_board_logs_in_and_is_told_when_its_password_is_wrong(run_client):
