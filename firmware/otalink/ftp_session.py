@@ -1,6 +1,7 @@
 """A session with an FTP server (RFC 959, RFC 2428, RFC 3659): login, commands and replies, and files fetched by it.
 
-It has what a download needs, and no more; `ftp.py` has the other commands. The application goes on while it works.
+It has what a download needs, and no more; `ftp.py` has the other commands, `ftp_tls.py` TLS. The application goes on
+while it works.
 
 Rules that it keeps:
 - Every stage has a deadline, the banner included. One task a command watches the clock, so that no read needs a
@@ -13,8 +14,8 @@ Rules that it keeps:
 - Moving data allocates nothing: one buffer of the caller's, filled in place and handed to a callable. A socket is read
   by itself first, and waited for by asyncio's stream when nothing is there, which allocates.
 
-`connect.py` makes every socket, and `_take` alone takes up a control connection's: that is where TLS takes hold in
-mid-stream.
+`connect.py` makes every socket. ftp_tls.py takes the control connection over to TLS in mid-stream, and wraps those for
+data.
 """
 
 import asyncio
@@ -39,8 +40,9 @@ class FtpSession:
     """A session with one server, which logs in when a command needs it, and anew when it was dropped.
 
     `timeout` bounds each stage (connection, banner, each reply), `stall` the time without a byte of data; seconds.
-    One command at a time. The errors are TransferError (trying again may help; FtpError has the server's code) and
-    ProtocolError; a path that would smuggle in a second command is a ValueError.
+    `tls` is None, or what tls_setup.check gives. One command at a time. The errors are TransferError (trying again may
+    help; FtpError has the server's code) and ProtocolError; a path that would smuggle in a second command is a
+    ValueError.
 
     A subclass runs each of its commands by `_run`, and calls `_arm` at each stage.
     """
@@ -48,7 +50,7 @@ class FtpSession:
     # A subclass may know how to ask for the size of a file, and whether to.
     asks_size = False
 
-    def __init__(self, host, port=21, user="anonymous", password="otalink", timeout=10, stall=30):
+    def __init__(self, host, port=21, user="anonymous", password="otalink", timeout=10, stall=30, tls=None):
         for text in (host, user, password):
             check_argument(text)
         self._host = host
@@ -57,6 +59,7 @@ class FtpSession:
         self._password = password
         self._timeout_ms = int(timeout * 1000)
         self._stall_ms = int(stall * 1000)
+        self.tls = tls
         # The control connection: its socket, the address that it goes to, the replies that came over it.
         self._control = self._address = self._replies = None
         self._data = None
@@ -134,12 +137,12 @@ class FtpSession:
         """
         if self._control is not None and not self._replies.is_idle():
             self.close()
-        link[:] = self._control, self._address, self._addresses, self.folder, self._has_epsv, self._has_rest
+        link[:] = self._control, self._address, self._addresses, self.folder, self._has_epsv, self._has_rest, self.tls
         self._control = None
 
     def resume(self, link):
         """Takes the session out of `link`."""
-        control, address, self._addresses, self.folder, self._has_epsv, self._has_rest = link
+        control, address, self._addresses, self.folder, self._has_epsv, self._has_rest, self.tls = link
         link.clear()
         if control is not None:
             self._take(control, address)
@@ -254,12 +257,13 @@ class FtpSession:
                 self._answered = reply[0] != 421
                 self._epsv_asked = False
                 return reply
-            await readable(self._control)
-            self._hear(buffer)
-            await asyncio.sleep_ms(0)  # a server that never pauses must not hold up the watch
+            if self._hear(buffer):
+                await asyncio.sleep_ms(0)  # a server that never pauses must not hold up the watch
+            else:
+                await readable(self._control)
 
     def _hear(self, buffer):
-        # Takes what is there of the control connection.
+        # Takes what is there of the control connection; gives the bytes, or None.
         try:
             n = self._control.readinto(buffer)
         except OSError as error:
@@ -271,6 +275,7 @@ class FtpSession:
                 self._replies.hear(buffer[:n])
             except ProtocolError as error:
                 raise call("ftp_errors.nonsense", self, error)
+        return n
 
     # Data connections
 
@@ -294,6 +299,8 @@ class FtpSession:
         except OSError as error:
             raise self._failure("no data", port, error)
         self._has_epsv = had_epsv
+        if self.tls is not None and self.tls[-1] is not None:
+            self._data = call("ftp_tls.data", self)
 
     async def _finish(self, line, final):
         # The data has ended: what does the server say? What it still has to write may take its time.
@@ -309,20 +316,24 @@ class FtpSession:
         # Moves the data into `sink`, but for the first `offset` bytes. Gives the bytes that came, those included, and
         # whether `sink` stopped it.
         data = self._data
+        secured = hasattr(data, "readable")
         view = memoryview(buffer)
         room = len(buffer)
         got = 0
         yielded = ticks_ms()
         # Armed right before each wait: a slow sink counts as no stall.
+        waits = False
         while True:
             try:
                 n = data.readinto(buffer)
                 if n is None:
-                    self._arm(self._stall_ms)
+                    if not waits:
+                        self._arm(self._stall_ms)
+                        waits = True
                     await readable(data)
                     yielded = ticks_ms()
                     continue
-            except OSError as error:
+            except (OSError, ValueError) as error:
                 raise await run("ftp_errors.broken_data", self, line, error)
             if n == 0 or (size is not None and got + n > size):
                 return got + n, False
@@ -331,6 +342,10 @@ class FtpSession:
                 if sink(buffer if start == 0 and n == room else view[start:n]) is True:
                     return got + n, True
             got += n
+            waits = False
+            # Under TLS nothing may come behind it, not even the end.
+            if secured and got == size:
+                return got, False
             if ticks_diff(ticks_ms(), yielded) >= _YIELD_MS:
                 self._arm(self._stall_ms)
                 await asyncio.sleep_ms(0)
@@ -369,4 +384,5 @@ class FtpSession:
 
 def readable(sock):
     """Await it: until there is something to read on the socket, or an end or an error of the connection."""
-    return asyncio.StreamReader(sock).read(0)
+    # A data connection over TLS knows best by itself.
+    return sock.readable() if hasattr(sock, "readable") else asyncio.StreamReader(sock).read(0)

@@ -27,13 +27,15 @@ async def store(session, path, source, buffer):
         while start < size:
             try:
                 n = data.write(view[start:size])
-            except OSError as error:
+            except (OSError, ValueError) as error:
                 raise await run("ftp_errors.broken_data", session, line, error)
             if n:
                 start += n
                 session._arm(session._stall_ms)
             await asyncio.sleep_ms(0 if n else _FULL_MS)
         sent += size
+    if not sent and hasattr(data, "readable"):
+        raise ValueError(f"{path} has no bytes, and without any MicroPython begins no TLS: it cannot be stored")
     await session._finish(line, final)
     size = await session._fact("SIZE", path)
     if size is not None and size != sent:
