@@ -1,5 +1,8 @@
 """The certificate on the board that TLS trusts."""
 
+# mbedTLS's number (its x509.h) for a host's certificate that is refused, for which MicroPython has a ValueError.
+UNTRUSTED = -0x2700
+
 
 def read(path):
     """The content of the file `path`, a certificate in DER: the one form that every MicroPython takes.

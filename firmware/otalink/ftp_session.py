@@ -299,7 +299,7 @@ class FtpSession:
         except OSError as error:
             raise self._failure("no data", port, error)
         self._has_epsv = had_epsv
-        if self.tls is not None and self.tls[-1] is not None:
+        if self.tls and self.tls[-1]:
             self._data = call("ftp_tls.data", self)
 
     async def _finish(self, line, final):
@@ -316,24 +316,20 @@ class FtpSession:
         # Moves the data into `sink`, but for the first `offset` bytes. Gives the bytes that came, those included, and
         # whether `sink` stopped it.
         data = self._data
-        secured = hasattr(data, "readable")
         view = memoryview(buffer)
         room = len(buffer)
         got = 0
         yielded = ticks_ms()
         # Armed right before each wait: a slow sink counts as no stall.
-        waits = False
         while True:
             try:
                 n = data.readinto(buffer)
                 if n is None:
-                    if not waits:
-                        self._arm(self._stall_ms)
-                        waits = True
+                    self._arm(self._stall_ms)
                     await readable(data)
                     yielded = ticks_ms()
                     continue
-            except (OSError, ValueError) as error:
+            except OSError as error:
                 raise await run("ftp_errors.broken_data", self, line, error)
             if n == 0 or (size is not None and got + n > size):
                 return got + n, False
@@ -342,9 +338,8 @@ class FtpSession:
                 if sink(buffer if start == 0 and n == room else view[start:n]) is True:
                     return got + n, True
             got += n
-            waits = False
             # Under TLS nothing may come behind it, not even the end.
-            if secured and got == size:
+            if got == size and hasattr(data, "readable"):
                 return got, False
             if ticks_diff(ticks_ms(), yielded) >= _YIELD_MS:
                 self._arm(self._stall_ms)

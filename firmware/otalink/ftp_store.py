@@ -27,7 +27,7 @@ async def store(session, path, source, buffer):
         while start < size:
             try:
                 n = data.write(view[start:size])
-            except (OSError, ValueError) as error:
+            except OSError as error:
                 raise await run("ftp_errors.broken_data", session, line, error)
             if n:
                 start += n

@@ -10,10 +10,12 @@ Rules that it keeps:
 """
 
 import asyncio
+import select
 from time import ticks_add, ticks_diff, ticks_ms
 
 from micropython import const
 
+from otalink.certificate import UNTRUSTED
 from otalink.errors import OtaError
 from otalink.phase import call
 from otalink.tls import secure, trust
@@ -65,33 +67,43 @@ def data(session):
 
 
 class _Data:
-    # A socket over TLS, as far as FtpSession and ftp_store.py make use of one.
+    # A socket over TLS, as far as FtpSession and ftp_store.py make use of one. It raises OSError alone.
 
     def __init__(self, session, sock, secured):
         self._session = session
         self._socket = sock
         self._secured = secured
+        self._poller = select.poll()
+        self._poller.register(secured, select.POLLIN)
         self._buffer = bytearray(_REPLY)
-        # When the end has come, if nothing else does; None: the server has not said that it is over.
-        self._until = None
-        self.write = secured.write
+        self._is_over = False
 
     def readinto(self, buffer):
-        n = self._secured.readinto(buffer)
-        if n is None and self._until is not None and ticks_diff(self._until, ticks_ms()) < 0:
-            return 0
-        if n:
-            self._until = None
-        return n
+        return 0 if self._is_over else self._move(self._secured.readinto, buffer)
+
+    def write(self, view):
+        return self._move(self._secured.write, view)
+
+    def _move(self, function, buffer):
+        try:
+            return function(buffer)
+        except ValueError as error:
+            raise OSError(UNTRUSTED, str(error))
 
     async def readable(self):
-        # Until it is worth while to look again.
-        await asyncio.sleep_ms(_LOOK_MS)
-        if self._until is None:
-            session = self._session
-            session._hear(self._buffer)
-            if not session._replies.is_idle():
-                self._until = ticks_add(ticks_ms(), _REST_MS)
+        # Until there is something to read; or the server has said that it is over, and nothing more comes.
+        session = self._session
+        until = None
+        while not self._poller.poll(0):
+            if until is not None:
+                if ticks_diff(until, ticks_ms()) < 0:
+                    self._is_over = True
+                    return
+            else:
+                session._hear(self._buffer)
+                if not session._replies.is_idle():
+                    until = ticks_add(ticks_ms(), _REST_MS)
+            await asyncio.sleep_ms(_LOOK_MS)
 
     def close(self):
         self._secured.close()

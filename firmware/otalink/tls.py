@@ -11,7 +11,7 @@ import time
 
 from micropython import const
 
-from otalink.certificate import read
+from otalink.certificate import UNTRUSTED, read
 from otalink.clock import ensure
 from otalink.errors import TransferError
 from otalink.phase import call
@@ -59,7 +59,9 @@ async def secure(sock, context, name, first, timeout_ms):
             await stream.drain()
         is_secure = True
         return secured
-    except (OSError, ValueError) as error:
+    except ValueError as error:
+        raise call("tls_errors.failure", OSError(UNTRUSTED, str(error)))
+    except OSError as error:
         raise call("tls_errors.failure", error)
     finally:
         if not is_secure:

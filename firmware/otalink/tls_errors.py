@@ -2,6 +2,7 @@
 
 import errno
 
+from otalink.certificate import UNTRUSTED
 from otalink.errors import TransferError
 
 # mbedTLS's numbers (its ssl.h), for data that is no TLS, for an alert that ends the connection, and for a host with
@@ -26,13 +27,13 @@ def failure(error):
 
     A TransferError in words; a MemoryError; or `error` itself, when it is the network's.
     """
-    if isinstance(error, ValueError):
-        # mbedTLS says what is wrong with a certificate in lines.
-        return TransferError(_REFUSED.format("; ".join(line for line in str(error).split("\n") if line)))
     if not isinstance(error, OSError):
         return error
     number = error.errno
     text = str(error.args[1]) if len(error.args) > 1 else f"error {number}"
+    if number == UNTRUSTED:
+        # mbedTLS says what is wrong with a certificate in lines.
+        return TransferError(_REFUSED.format("; ".join(line for line in text.split("\n") if line)))
     if number == errno.ENOMEM or "ALLOC_FAILED" in text:
         return MemoryError()
     if number == _INVALID_RECORD:
@@ -46,6 +47,12 @@ def words(error):
     """As `failure`, for an FTP session, which says in a text what a MemoryError is."""
     found = failure(error)
     return _NO_MEMORY if isinstance(found, MemoryError) else found
+
+
+def of_job(job, error):
+    """The error to raise for `error`, in which a step of an update ended: over TLS memory is short for its sake."""
+    is_short = isinstance(error, MemoryError) and job.config.tls is not None
+    return TransferError(_NO_MEMORY, errno.ENOMEM) if is_short else error
 
 
 def hint(line, code, is_private):

@@ -117,14 +117,9 @@ class Updater:
             return await self._alone(self._update)
         except (OtaError, ValueError) as error:
             line = str(error)
-        except MemoryError as error:
+        except MemoryError:
             gc.collect()
             line = "the memory is too small for the update: free some, or make the release or the folder smaller"
-            try:
-                if self.config.tls is not None:
-                    line = call("tls_errors.words", error)
-            except MemoryError:  # not even for those words
-                pass
         except Exception as error:  # the application must go on, whatever this is
             line = f"the update failed with {type(error).__name__}: {error}"
         self._say(line)
