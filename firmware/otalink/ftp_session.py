@@ -14,8 +14,8 @@ Rules that it keeps:
 - Moving data allocates nothing: one buffer of the caller's, filled in place and handed to a callable. A socket is read
   by itself first, and waited for by asyncio's stream when nothing is there, which allocates.
 
-`connect.py` makes every socket. ftp_tls.py takes the control connection over to TLS in mid-stream, and wraps those for
-data.
+`connect.py` makes every socket. ftp_tls.py takes the control connection over to TLS in mid-stream,
+ftp_tls_data.py those for data.
 """
 
 import asyncio
@@ -300,7 +300,7 @@ class FtpSession:
             raise self._failure("no data", port, error)
         self._has_epsv = had_epsv
         if self.tls and self.tls[-1]:
-            self._data = call("ftp_tls.data", self)
+            self._data = call("ftp_tls_data.wrap", self)
 
     async def _finish(self, line, final):
         # The data has ended: what does the server say? What it still has to write may take its time.
@@ -379,5 +379,5 @@ class FtpSession:
 
 def readable(sock):
     """Await it: until there is something to read on the socket, or an end or an error of the connection."""
-    # A data connection over TLS knows best by itself.
+    # A data connection over TLS knows best by itself (ftp_tls_data.py).
     return sock.readable() if hasattr(sock, "readable") else asyncio.StreamReader(sock).read(0)
