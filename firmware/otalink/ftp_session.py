@@ -279,7 +279,8 @@ class FtpSession:
 
     # Data connections
 
-    async def _open_data(self):
+    async def _open_data(self, size=None):
+        # `size` is that of the file, if it is known: then its data needs no end.
         address = self._address
         only_epsv = ":" in address  # PASV knows no IPv6
         port = None
@@ -300,7 +301,7 @@ class FtpSession:
             raise self._failure("no data", port, error)
         self._has_epsv = had_epsv
         if self.tls and self.tls[-1]:
-            self._data = call("ftp_tls_data.wrap", self)
+            self._data = call("ftp_tls_data.wrap", self, size)
 
     async def _finish(self, line, final):
         # The data has ended: what does the server say? What it still has to write may take its time.
@@ -353,7 +354,7 @@ class FtpSession:
             if offset > size:
                 raise self._failure("replaced", path, size, offset)
             return 0
-        await self._open_data()
+        await self._open_data(size)
         skip = offset
         if offset and self._has_rest and size is not None:
             # Right before RETR, as RFC 3659 section 5.3 has it. Where the length is not known, nothing would tell that

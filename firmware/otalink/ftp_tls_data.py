@@ -2,9 +2,11 @@
 
 Rules that it keeps:
 - The handshake begins when something is read or written.
-- Servers that end their data by TLS's close_notify, and wait for the client's, which MicroPython never sends, do not
-  end it for us. So a file whose length is known ends there (ftp_session.py), and anything else when the server has said
-  on the control connection that it is over, and nothing more comes.
+- MicroPython never sends TLS's close_notify, and servers wait for it. So a file whose length is known ends there
+  (ftp_session.py), whatever the server does.
+- Where the length is not known, the end counts; or the server's word on the control connection that it is over, when
+  nothing more comes: some servers never end their data. MicroPython's `readinto` reads on until the buffer is full, and
+  does not tell when what ended it was the end: there it gets one byte at a time.
 """
 
 import asyncio
@@ -23,30 +25,45 @@ _REST_MS = const(1000)
 _REPLY = const(64)
 
 
-def wrap(session):
-    """The data connection of an FtpSession over TLS, whose handshake begins with the first read or write."""
+def wrap(session, size):
+    """The data connection of an FtpSession over TLS, for a file of `size` bytes; None: it is not known."""
     _, name, _, _, context = session.tls
     sock = session._data
     try:
-        return _Data(session, sock, context.wrap_socket(sock, server_hostname=name, do_handshake_on_connect=False))
+        secured = context.wrap_socket(sock, server_hostname=name, do_handshake_on_connect=False)
     except OSError as error:
         raise session._failure("broken", error)
+    return _Data(session, sock, secured, size is not None)
 
 
 class _Data:
     # A socket over TLS, as far as FtpSession and ftp_store.py make use of one. It raises OSError alone.
 
-    def __init__(self, session, sock, secured):
+    def __init__(self, session, sock, secured, is_whole):
         self._session = session
         self._socket = sock
         self._secured = secured
         self._poller = select.poll()
         self._poller.register(secured, select.POLLIN)
         self._buffer = bytearray(_REPLY)
+        self._byte = None if is_whole else bytearray(1)
         self._is_over = False
 
     def readinto(self, buffer):
-        return 0 if self._is_over else self._move(self._secured.readinto, buffer)
+        if self._is_over:
+            return 0
+        read, byte = self._secured.readinto, self._byte
+        if byte is None:
+            return self._move(read, buffer)
+        count = 0
+        for count in range(len(buffer)):
+            n = self._move(read, byte)
+            if not n:
+                # The end is told by the next call, when something came.
+                self._is_over = n == 0
+                return count or n
+            buffer[count] = byte[0]
+        return count + 1
 
     def write(self, view):
         return self._move(self._secured.write, view)

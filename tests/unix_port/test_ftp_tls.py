@@ -1,6 +1,7 @@
 """The FTP client over explicit TLS (RFC 4217), against servers that do what real ones do, the odd ones too."""
 
 import contextlib
+import socket
 import ssl
 import time
 
@@ -256,6 +257,23 @@ def test_an_end_by_close_notify_is_one(run, context):
 
     with TlsServer(context, {"f": CONTENT}, RETR=retr) as server:
         assert run(server, "await fetch('f')\nawait fetch('f')") == ["gave 10240"] * 2
+
+
+@pytest.mark.parametrize("command", ["client.nlst()", "client.retrieve('f', buffer, got.extend)"])
+def test_an_end_that_comes_in_one_piece_with_the_data_is_one(run, context, command):
+    def send(session, argument):
+        data = session.begin()
+        data.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)  # until close_notify is there too
+        data.sendall(b"a\r\nb\r\n")
+        with contextlib.suppress(OSError):
+            data.unwrap()  # it waits for the client's, as vsftpd does, before it says 226
+        data.close()
+        session.say("226 done")
+
+    with TlsServer(context, SIZE="502 no", RETR=send, NLST=send) as server:
+        lines = run(server, f"await attempt({command})\nawait attempt({command})", stall=3)
+        assert lines == ["gave ['a', 'b']" if "nlst" in command else "gave 6"] * 2
+        assert server.sessions == 1
 
 
 def test_data_that_is_cut_off_without_close_notify_is_an_error(run, context):
