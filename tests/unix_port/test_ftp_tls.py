@@ -1,9 +1,11 @@
 """The FTP client over explicit TLS (RFC 4217), against servers that do what real ones do, the odd ones too."""
 
 import contextlib
+import resource
 import socket
 import ssl
 import time
+from pathlib import Path
 
 import pytest
 from certificates import Authority
@@ -413,6 +415,51 @@ def test_a_file_without_bytes_is_not_stored_and_the_session_begins_anew(run, con
             "ValueError f has no bytes, and without any MicroPython begins no TLS: it cannot be stored",
             "0",
             "gave 7",
+        ]
+
+
+def test_memory_that_tls_itself_lacks_is_said(run, context, tmp_path):
+    def limit(session, argument):
+        # From now on the board's process gets no more memory than it has.
+        pid = int((tmp_path / "pid").read_text())
+        size = int(Path(f"/proc/{pid}/statm").read_text().split()[0]) * resource.getpagesize()
+        before = resource.prlimit(pid, resource.RLIMIT_AS)
+        resource.prlimit(pid, resource.RLIMIT_AS, (size, before[1]))
+        server.answers["NOOP"] = [lambda session, _: lift(session, pid, before)]
+        session.say("200 fine")
+
+    def lift(session, pid, before):
+        resource.prlimit(pid, resource.RLIMIT_AS, before)
+        session.say("200 fine")
+
+    with TlsServer(context, {"f": CONTENT}, NOOP=limit) as server:
+        body = """
+        import socket
+        with open("pid", "w") as file:
+            file.write(open("/proc/self/stat").read().split()[0])
+        await attempt(client.noop())
+        others = []
+        try:
+            while True:
+                others.append(socket.socket())
+                secured = client.tls[-1].wrap_socket(others[-1], server_hostname="x", do_handshake_on_connect=False)
+                others.append(secured)
+        except OSError as error:
+            print(error.errno == errno.ENOMEM)
+        await fetch("f")
+        for other in others:
+            other.close()
+        await fetch("f")
+        await attempt(client.noop())
+        """
+        lines = run(server, body)
+        assert lines == [
+            "gave None",
+            "True",
+            f'TransferError {where(server)}: not enough memory for TLS: free some, or set "data" under tls to '
+            '"clear", which takes one connection less',
+            "gave 10240",
+            "gave None",
         ]
 
 
