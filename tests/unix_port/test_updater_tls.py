@@ -116,6 +116,21 @@ def test_a_server_that_does_not_prove_who_it_is_changes_nothing(board, served, a
         assert board.files() == on_board(OLD)
 
 
+def test_a_release_may_bring_the_next_ca(board, served, authority, tmp_path, certificate):
+    (tmp_path / "next").mkdir()
+    following = Authority(tmp_path, "following")
+    board.put({"ca.der": authority.path.read_bytes()})
+    tls = {"ca": str(board.root / "ca.der")}
+    ca = {"ca.der": following.path.read_bytes()}
+    publish(served, OLD | ca)
+    with Server(served, certificate=certificate) as server:
+        board.install(server, tls=tls)
+    publish(served, NEW | ca)
+    with Server(served, certificate=following.certificate(tmp_path / "next", "127.0.0.1")) as server:
+        board.install(server, tls=tls)
+    assert board.files() == on_board(NEW | ca)
+
+
 def test_settings_with_data_in_the_clear_need_a_key(board, served, certificate, tls):
     publish(served, OLD)
     tls["data"] = "clear"
