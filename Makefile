@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 RUN := $(VENV)/bin/
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test power-cut killed board-test fuzz lint bench serve flash package package-json release clean
+.PHONY: help setup demo test interop power-cut killed board-test fuzz lint bench serve flash package package-json release clean
 
 help: ## Print these lines
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
@@ -21,6 +21,9 @@ demo: $(READY) ## Watch a virtual board update itself from an FTP server
 
 test: $(READY) ## Run every test, two at a time; a missing micropython is a failure
 	@$(RUN)pytest -n 2 --dist worksteal $(ARGS)
+
+interop: $(READY) ## Test with vsftpd, ProFTPD, Pure-FTPd, curl and lftp (run tests/interop/setup before), as root
+	@$(if $(filter-out 0,$(shell id -u)),sudo )$(RUN)pytest -n 2 --dist worksteal tests/interop $(ARGS)
 
 power-cut: $(READY) ## Cut the power in every flash operation of an update, and again in the boots after it
 	@$(RUN)python tests/power_cut $(ARGS)

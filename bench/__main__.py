@@ -27,6 +27,7 @@ from bench import (
     provision,
     signature,
     signed_heap,
+    tls_heap,
     wear,
 )
 from bench.board import BoardError
@@ -37,6 +38,7 @@ TABLES = (
     "download",
     "heap",
     "signed-heap",
+    "tls-heap",
     "guard",
     "flash",
     "signature",
@@ -66,6 +68,7 @@ def main() -> int:
         "download": lambda work: download.measure(work, options.rounds, options.micropython_ftplib, where),
         "heap": heap.measure,
         "signed-heap": signed_heap.measure,
+        "tls-heap": tls_heap.measure,
         "guard": guard.measure,
         "flash": wear.measure,
         "signature": signature.measure,

@@ -40,7 +40,7 @@ class Events:
             self.audit.tick()
 
     def told(self, event: str, text: str, **fields: Any) -> None:
-        """It happened as it should: `text` is the line of the log, the fields say the same as data, to the audit log too."""
+        """It happened as it should: `text` is the line of the log, the fields are what the audit log has of it."""
         self._pass_on(logging.INFO, event, text, fields)
 
     def noted(self, event: str, **fields: Any) -> None:

@@ -110,7 +110,7 @@ class DataHandler(TlsData):
     def handle_failed_ssl_handshake(self) -> None:
         self.cmd_channel.events.warn(
             "tls_failed",
-            f"{self.cmd_channel.client}: no TLS on a data connection: the handshake failed",
+            f"{self.cmd_channel._client()}: no TLS on a data connection: the handshake failed",
             **self.cmd_channel.who(),
             outcome="failed",
         )
@@ -157,10 +157,10 @@ class Handler(LoginMixin, TlsHandler):
         counters.add("sessions_total")
         # Refused here, before it can take a data connection from a board that is being served.
         if counters.total("sessions") > self.sessions_max:
-            self._refused(f"{self.client} refused: {self.sessions_max} sessions are all in use")
+            self._tell_refused(f"{self._client()} refused: {self.sessions_max} sessions are all in use")
             self.handle_max_cons()
         elif self.sessions_per_address and self._of_this_address(sessions) > self.sessions_per_address:
-            self._refused(f"{self.client} refused: it has its {self.sessions_per_address} sessions already")
+            self._tell_refused(f"{self._client()} refused: it has its {self.sessions_per_address} sessions already")
             self.handle_max_cons()
         else:
             self.call_later(self.login_timeout, self._end_without_login)
@@ -173,18 +173,16 @@ class Handler(LoginMixin, TlsHandler):
                 self.events.noted("logout", **self.who())
         if self._ssl_accepting and not self._closed:
             self.events.warn(
-                "tls_failed", f"{self.client}: no TLS: the handshake did not come about", **self.who(), outcome="failed"
+                "tls_failed",
+                f"{self._client()}: no TLS: the handshake did not come about",
+                **self.who(),
+                outcome="failed",
             )
         super().close()
 
-    @property
-    def client(self) -> str:
-        """The client's address."""
-        return str(self.remote_ip).removeprefix("::ffff:")
-
     def who(self) -> dict[str, str]:
         """What an event says of whose it is."""
-        return {"address": self.client, **({"account": self.username} if self.authenticated else {})}
+        return {"address": self._client(), **({"account": self.username} if self.authenticated else {})}
 
     def in_transfer(self) -> bool:
         """Whether a file or a listing is under way, or about to be."""
@@ -207,6 +205,7 @@ class Handler(LoginMixin, TlsHandler):
         return tuple(throttle for throttle in (own, self.throttle_total) if throttle is not None)
 
     def handle_ssl_established(self) -> None:
+        super().handle_ssl_established()
         self.events.counters.add("tls_ok")
 
     def ftp_PASV(self, line: str) -> None:  # noqa: N802  # pyftpdlib finds a command's method by this name
@@ -221,7 +220,7 @@ class Handler(LoginMixin, TlsHandler):
         most = self.sessions_per_account
         mine = [each for each in self.server.sessions if each.authenticated and each.username == self.username]
         if most and len(mine) >= most:
-            self._refused(f"{self.username} at {self.client} refused: it has its {most} sessions already")
+            self._tell_refused(f"{self.username} at {self._client()} refused: it has its {most} sessions already")
             self.respond("421 This account has too many sessions. Try again later.")
             self.close_when_done()
             return
@@ -236,7 +235,7 @@ class Handler(LoginMixin, TlsHandler):
         path = self.fs.client_path(data.file_obj.name)
         transfer = Transfer(
             account=self.fs.account.name,
-            address=self.client,
+            address=self._client(),
             path=path,
             size=data.tot_bytes_sent,
             complete=data.transfer_finished,
@@ -273,19 +272,19 @@ class Handler(LoginMixin, TlsHandler):
         if isinstance(sys.exc_info()[1], SSL.Error):
             self.events.warn(
                 "tls_failed",
-                f"{self.client}: what came is not what its TLS had begun with",
+                f"{self._client()}: what came is not what its TLS had begun with",
                 **self.who(),
                 outcome="failed",
             )
         else:
-            self.events.fault(f"a fault of the server ended the session of {self.client}", **self.who())
+            self.events.fault(f"a fault of the server ended the session of {self._client()}", **self.who())
 
     @contextlib.contextmanager
     def _passive_port(self) -> Iterator[None]:
         try:
             yield
         except _PassivePortsError:
-            self._refused(f"{self.client} refused a data connection: all of passive_ports are in use")
+            self._tell_refused(f"{self._client()} refused a data connection: all of passive_ports are in use")
             self.respond("425 No port is free for a data connection. Try again later.")
 
     def _end_without_login(self) -> None:
@@ -297,8 +296,11 @@ class Handler(LoginMixin, TlsHandler):
             # It waits for its password to be checked.
             self.call_later(self.login_timeout, self._end_without_login)
 
+    def _client(self) -> str:
+        return str(self.remote_ip).removeprefix("::ffff:")
+
     def _of_this_address(self, sessions: set["Handler"]) -> int:
         return sum(each.remote_ip == self.remote_ip for each in sessions)
 
-    def _refused(self, text: str) -> None:
+    def _tell_refused(self, text: str) -> None:
         self.events.warn("refused", text, **self.who(), outcome="refused", detail=text)

@@ -42,7 +42,7 @@ class LoginMixin(TurnsMixin):
             if not self.authorizer.is_current(self.username):
                 self.events.warn(
                     "refused",
-                    f"{self.username} at {self.client} sent away: the account is gone or disabled",
+                    f"{self.username} at {self._client()} sent away: the account is gone or disabled",
                     **self.who(),
                     outcome="refused",
                     detail="the account is gone or disabled",
@@ -95,7 +95,7 @@ class LoginMixin(TurnsMixin):
             self._checking = False
             self.events.warn(
                 "refused",
-                f"{self.client} refused: too many logins wait to be checked",
+                f"{self._client()} refused: too many logins wait to be checked",
                 **self.who(),
                 outcome="refused",
                 detail="too many logins wait to be checked",
@@ -139,7 +139,7 @@ class LoginMixin(TurnsMixin):
         self.go_on()
 
     def on_login(self, username: str) -> None:
-        self.events.told("login", f"{username} at {self.client} logged in", **self.who(), tls=self.secured)
+        self.events.told("login", f"{username} at {self._client()} logged in", **self.who(), tls=self.secured)
 
     def _login(self) -> tuple[str, str]:
         login: tuple[str, str] = self.authorizer.login(self.username, self._address(), is_ssl_sock(self.socket))
@@ -153,14 +153,14 @@ class LoginMixin(TurnsMixin):
         self._tell_failure(self.username, why)
         if wait > 0:
             text = f"must wait {round(wait)} s before the next login, after wrong ones"
-            self.events.warn("lockout", f"{self.client} {text}", address=self.client, detail=text)
+            self.events.warn("lockout", f"{self._client()} {text}", address=self._client(), detail=text)
 
     def _tell_failure(self, username: str, why: str) -> None:
         self.events.warn(
             "login_failed",
-            f"{printable(username)} at {self.client} refused: {why}",
+            f"{printable(username)} at {self._client()} refused: {why}",
             account=username,
-            address=self.client,
+            address=self._client(),
             outcome="refused",
             detail=why,
         )
@@ -168,9 +168,9 @@ class LoginMixin(TurnsMixin):
     def _refuse_locked(self) -> None:
         self.events.warn(
             "login_locked",
-            f"{printable(self.username)} at {self.client} refused: too many wrong logins",
+            f"{printable(self.username)} at {self._client()} refused: too many wrong logins",
             account=self.username,
-            address=self.client,
+            address=self._client(),
             outcome="refused",
         )
         # Nothing is wrong with this login: it was not looked at. So it is not 530, which says that the password is.

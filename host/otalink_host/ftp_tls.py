@@ -23,6 +23,8 @@ class TlsHandler(TurnsMixin, TLS_FTPHandler):  # type: ignore[misc]  # pyftpdlib
     """A session whose control connection may be secured; `ssl_context` None: it may not."""
 
     ssl_context: SSL.Context | None = None
+    # The pieces of a command that is not complete yet.
+    _in_buffer: list[bytes]
     # By PBSZ and PROT P: data connections are to be secured.
     _pbsz: bool
     _prot: bool
@@ -52,6 +54,9 @@ class TlsHandler(TurnsMixin, TLS_FTPHandler):  # type: ignore[misc]  # pyftpdlib
         # A reply that has not left yet would come out within TLS.
         if self.producer_fifo:
             self.close()
+
+    def handle_ssl_established(self) -> None:
+        self.forget_commands()
 
     def ftp_REIN(self, line: str) -> None:  # noqa: N802  # as above
         # It would have to end TLS, too (RFC 4217 section 11), and what is sent meanwhile would be read as either.

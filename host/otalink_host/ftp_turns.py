@@ -25,6 +25,8 @@ class TurnsMixin(FTPHandler):  # type: ignore[misc]  # pyftpdlib has no type hin
     that the client does not read, nothing is read from it: what it sends fills its own buffers, not the server's.
     """
 
+    _wanted_io_events: int
+
     def __init__(self, *arguments: Any, **keywords: Any) -> None:
         # The command whose end has not come yet, and those that wait; None: one that was too long.
         self._begun: list[bytes] = []

@@ -26,6 +26,7 @@ with atheris.instrument_imports(include=["otalink_host", "pyftpdlib"]):
     from otalink_host import server as ftp_server
 
 from attacked import CONTENT, LEAKS, fill, outside  # noqa: E402  # it must not be the first to import otalink_host
+
 from otalink_host.passwords import hash_password  # noqa: E402
 from otalink_host.settings import Account, LockoutSettings, Settings  # noqa: E402
 
@@ -39,8 +40,8 @@ COMMANDS = (
 PIECES = (
     *("", "board", "publisher", PASSWORD, "lib", "sensor.py", "thermostat_1.0.0.2.py", "..", ".", "/", "//", "\\", "~"),
     *("secret", "file-out", "folder-out", "absolute-out", "chain-1", "loop", "dangling", "private-out", "new.py", "*"),
-    *("I", "A", "S", "F", "0", "1", "7", "999999999999", "-1", "ALL", "TLS", "P", "C", "-la", "MLST type;size;", "UTF8 ON"),
-    *("127,0,0,1,4,1", "|1|127.0.0.1|1025|", "20200101000000", "%2e%2e", "\0", "\u00e9", "\u2028", "new_1.0.ota"),
+    *("I", "A", "S", "F", "0", "1", "7", "999999999999", "-1", "ALL", "TLS", "P", "C", "-la", "MLST type;size;"),
+    *("127,0,0,1,4,1", "|1|127.0.0.1|1025|", "20200101000000", "%2e%2e", "\0", "\u00e9", "\u2028", "UTF8 ON"),
     *(".otalink-part-1", ".otalink-withdrawn-x", "SHA256SUMS", "report.json", "x" * 300, "\xff", "lib/sensor.py"),
 )  # fmt: skip
 # A turn of the server's loop waits no longer than that, in seconds, where there is nothing to do.

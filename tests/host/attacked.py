@@ -59,9 +59,10 @@ def outside(folder: Path, ignored: tuple[str, ...] = ()) -> dict[str, object]:
     for top, folders, files in os.walk(folder.parent):
         if Path(top) == folder.parent:
             folders[:] = [name for name in folders if name not in (folder.name, *ignored)]
-            files = [name for name in files if name not in ignored]
         for name in (*folders, *files):
             path = Path(top) / name
+            if path.parent == folder.parent and name in ignored:
+                continue
             mode = path.lstat().st_mode
             content = path.read_bytes() if path.is_file() and not path.is_symlink() else b""
             found[path.relative_to(folder.parent).as_posix()] = (mode, content)

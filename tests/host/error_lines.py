@@ -34,7 +34,7 @@ TOLD = {
     "error": 0,
     "warn": 1,
     "fault": 0,
-    "_refused": 0,
+    "_tell_refused": 0,
     "respond": 0,
     "say": -1,
     "_say": -1,

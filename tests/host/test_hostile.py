@@ -10,7 +10,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -233,9 +232,9 @@ def test_who_comes_from_another_address_gets_no_data_and_the_board_gets_its_own(
         board.send(b"RETR thermostat_1.0.0.2.py\r\n")
         assert board.reply().startswith(b"1")
         for _ in range(20):
-            with socket.create_connection(("127.0.0.1", port), 20, source_address=("127.0.0.2", 0)) as thief:
-                with contextlib.suppress(ConnectionError):
-                    assert thief.recv(100) == b""
+            thief = socket.create_connection(("127.0.0.1", port), 20, source_address=("127.0.0.2", 0))
+            with thief, contextlib.suppress(ConnectionError):
+                assert thief.recv(100) == b""
             assert board.reply().startswith(b"425")
         with socket.create_connection(("127.0.0.1", port), 20) as data:
             assert data.recv(100) == CONTENT["thermostat_1.0.0.2.py"]

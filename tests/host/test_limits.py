@@ -181,12 +181,13 @@ def test_all_sessions_share_the_whole_bandwidth(serve: Serve, connect: Connect, 
 def test_who_leaves_while_his_connection_pauses_is_forgotten(serve: Serve, connect: Connect, releases: Path) -> None:
     (releases / "big.bin").write_bytes(bytes(1_000_000))
     server = serve(bandwidth=4)
+    idle = len(server._loop.socket_map)
     client = connect(server)
     with client.transfercmd("RETR big.bin") as data:
         data.recv(100)
         client.close()
     wait_until(lambda: not server._sessions)
-    wait_until(lambda: len(server._loop.socket_map) == 2)
+    wait_until(lambda: len(server._loop.socket_map) == idle)
 
 
 # --- addresses
@@ -200,9 +201,8 @@ def test_several_addresses_are_served_on_one_port(settings: Settings) -> None:
     try:
         for address in ("127.0.0.1", "127.0.0.2", "::1"):
             with ftplib.FTP(timeout=10) as client:
-                client.connect(address, server.port)
-                client.login("board", PASSWORD)
-                assert client.nlst() == ["lib", "thermostat_1.0.0.2.py"]
+                assert client.connect(address, server.port) == "220 otalink ready."
+                assert client.sendcmd("NOOP").startswith("200")
     finally:
         server.stop()
         thread.join()

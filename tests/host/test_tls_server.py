@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from OpenSSL import SSL
 
 from otalink_host import certificates
 from otalink_host.accounts import create_server_folder
@@ -118,6 +119,9 @@ def test_the_data_may_be_protected_ahead_of_the_login(serve: Serve, secure: Any)
     client.prot_p()
     client.login("board", PASSWORD, secure=False)
     assert client.fetch("thermostat_1.0.0.2.py") == b"print('two')\n"
+    # It lasts, whoever logs in.
+    client.login("tester", PASSWORD, secure=False)
+    assert client.fetch("/test/thermostat_1.0.0.2.py") == b"print('two')\n"
 
 
 def test_after_the_login_the_data_may_go_in_the_clear(serve: Serve, secure: Any) -> None:
@@ -198,15 +202,20 @@ def test_old_versions_and_weak_ciphers_are_refused(
 # --- what must not get through
 
 
-@pytest.mark.parametrize("pieces", [[b"AUTH TLS\r\nUSER board\r\nPASS %b\r\n"], [b"AUTH TLS\r\nUSER bo"]])
-def test_what_came_in_the_clear_behind_auth_is_never_run(serve: Serve, server_tls: Tls, pieces: list[bytes]) -> None:
+@pytest.mark.parametrize(
+    "sent",
+    [b"AUTH TLS\r\nUSER board\r\nPASS %b\r\n", b"AUTH TLS\r\nUSER bo", b"USER board\r\nPASS %b\r\nAUTH TLS\r\nUSER bo"],
+)
+def test_what_came_in_the_clear_behind_auth_is_never_run(serve: Serve, server_tls: Tls, sent: bytes) -> None:
     server = serve()
     assert server_tls.ca is not None
     context = ssl.create_default_context(cadata=server_tls.ca.read_bytes())
     with plain(server) as raw:
-        for piece in pieces:
-            raw.sendall(piece.replace(b"%b", PASSWORD.encode()))
-        assert raw.recv(1000) == b"234 AUTH TLS successful.\r\n"
+        raw.sendall(sent.replace(b"%b", PASSWORD.encode()))
+        received = b""
+        while b"234 " not in received:
+            received += raw.recv(1000)
+        assert received.endswith(b"234 AUTH TLS successful.\r\n")
         with context.wrap_socket(raw, server_hostname="localhost") as client:
             # Neither a reply to it comes, nor is anybody logged in, nor is a half command completed by what follows.
             client.sendall(b"ard\r\n")
@@ -229,6 +238,21 @@ def test_commands_in_the_clear_right_behind_the_answer_to_auth_end_the_session(s
             assert not raw.recv(1000).startswith((b"331", b"530"))
             while raw.recv(1000):
                 pass
+    connect(server).voidcmd("NOOP")
+
+
+def test_replies_that_wait_in_the_clear_never_come_out_within_tls(serve: Serve, connect: Any) -> None:
+    server = serve()
+    with plain(server) as raw:
+        # Answers of some twenty megabytes, more than the network holds for somebody who does not read.
+        raw.sendall(b"HELP\r\n" * 30_000)
+        wait_until(lambda: any(session.producer_fifo for session in list(server._sessions)))
+        raw.sendall(b"AUTH TLS\r\n")
+        received = b""
+        while b"\r\n234 " not in received:
+            received += raw.recv(1_000_000)
+    assert received.count(b"\r\n214 ") == 30_000
+    assert received.endswith(b"\r\n234 AUTH TLS successful.\r\n")
     connect(server).voidcmd("NOOP")
 
 
@@ -342,6 +366,7 @@ def test_a_data_handshake_that_never_ends_is_bounded(serve: Serve, secure: Any) 
 def test_a_client_that_goes_in_mid_transfer_leaves_nothing(serve: Serve, secure: Any, releases: Path) -> None:
     (releases / "big.bin").write_bytes(bytes(20_000_000))
     server = serve()
+    idle = len(server._loop.socket_map)
     client = secure(server)
     client.login("board", PASSWORD)
     client.prot_p()
@@ -350,8 +375,7 @@ def test_a_client_that_goes_in_mid_transfer_leaves_nothing(serve: Serve, secure:
     connection.close()
     client.close()
     wait_until(lambda: not server._sessions)
-    # The socket that listens alone.
-    wait_until(lambda: len(server._loop.socket_map) == 2)
+    wait_until(lambda: len(server._loop.socket_map) == idle)
     assert not server.transfers[-1].complete
 
 
@@ -360,14 +384,39 @@ def test_a_client_that_reads_nothing_does_not_keep_a_secured_connection(
 ) -> None:
     (releases / "big.bin").write_bytes(bytes(20_000_000))
     with BackgroundServer(replace(settings, data_timeout=1), {"board": PASSWORD}) as server:
+        idle = len(server._loop.socket_map)
         client = secure(server)
         client.login("board", PASSWORD)
         client.prot_p()
         connection = client.transfercmd("RETR big.bin")
         # It waits for room to send in: no byte moves, until its time is over.
         wait_until(lambda: not server._sessions)
-        wait_until(lambda: len(server._loop.socket_map) == 2)
+        wait_until(lambda: len(server._loop.socket_map) == idle)
         connection.close()
+
+
+def test_a_client_without_room_for_the_last_word_of_tls_does_not_keep_its_connections(
+    serve: Serve, secure: Any, releases: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_room(connection: SSL.Connection) -> bool:
+        # As OpenSSL says it when the buffers are full to the byte.
+        raise SSL.WantWriteError
+
+    monkeypatch.setattr(SSL.Connection, "shutdown", no_room)
+    server = serve()
+    idle = len(server._loop.socket_map)
+    client = secure(server)
+    client.login("board", PASSWORD)
+    client.prot_p()
+    client.voidcmd("TYPE I")
+    received = b""
+    with client.transfercmd("RETR lib/sensor.py") as connection:
+        while data := connection.recv(10_000):
+            received += data
+    assert received == b"sensor\n" * 1000
+    client.voidresp()
+    client.putcmd("QUIT")
+    wait_until(lambda: len(server._loop.socket_map) == idle)
 
 
 # --- the certificate
