@@ -1,4 +1,4 @@
-"""Opens COUNT sessions at PORT that never log in, says how many there are, and keeps them until its input ends.
+"""Connects COUNT times to PORT and never logs in, says what it was told how often, and stays until its input ends.
 
 python flood.py PORT COUNT
 """
@@ -6,22 +6,23 @@ python flood.py PORT COUNT
 import contextlib
 import socket
 import sys
+from collections import Counter
 
 from otalink_host.listening import raise_descriptor_limit
 
 
 def main(port: int, count: int) -> None:
     raise_descriptor_limit(count + 64)
-    opened = 0
+    told: Counter[str] = Counter()
     with contextlib.ExitStack() as stack:
         for number in range(count):
             client = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=60))
-            if client.recv(3) == b"220":
-                opened += 1
+            told[client.recv(3).decode()] += 1
             # Every other one has begun to log in.
             if number % 2:
-                client.sendall(b"USER board\r\nPASS begun")
-        print(opened, "open", flush=True)
+                with contextlib.suppress(ConnectionError):
+                    client.sendall(b"USER board\r\nPASS begun")
+        print(*(f"{count} {reply}" for reply, count in sorted(told.items())), sep=", ", flush=True)
         sys.stdin.read()
 
 
