@@ -6,15 +6,12 @@ Modules that not every system has are imported inside of the command that needs 
 """
 
 import io
-import json
-import logging
 import os
 import signal
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,10 +20,8 @@ from rich.console import Console
 
 from otalink import __version__
 from otalink.errors import OtaError
-from otalink_host import accounts, attached_cli, boards_cli, flash_cli, keys_cli, peer_cli, release_cli, server
-from otalink_host.cli_options import Config, check_private
+from otalink_host import attached_cli, boards_cli, cert_cli, flash_cli, keys_cli, peer_cli, release_cli, serve_cli
 from otalink_host.errors import UserError
-from otalink_host.settings import CONFIG_NAME, Settings, check_address, load_settings
 from otalink_host.terminal import print_line
 
 app = typer.Typer(
@@ -39,6 +34,7 @@ app = typer.Typer(
 )
 app.add_typer(release_cli.app, name="release")
 app.add_typer(keys_cli.app, name="keys")
+app.add_typer(cert_cli.app, name="cert")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -73,63 +69,9 @@ def _otalink(
         raise typer.Exit
 
 
-@app.command(epilog="Example: otalink init --directory update-server")
-def init(
-    directory: Annotated[
-        Path, typer.Option("--directory", metavar="DIR", help="Where the server is to live.")
-    ] = Path(),
-) -> None:
-    """Make a server: its settings, an account for the boards, and an empty release folder."""
-    config, secrets, releases = accounts.create_server_folder(directory)
-    print_line(f"Made {config}: the settings, with what each means.")
-    print_line(f"Made {secrets}: the password of the account board. Keep it to yourself and out of version control.")
-    print_line(f"Made {releases}: the folder that boards are updated from.")
-    option = "" if directory == Path() else f" --config {config}"
-    print_line("\nNext:")
-    print_line(f"  otalink release publish DIR{option}   puts the files in DIR there as a release")
-    print_line(f"  otalink serve{option}                 serves it to the boards")
-
-
-@app.command(epilog="Example: otalink serve --address 192.168.0.10 --port 2121 --firewall")
-def serve(
-    config: Config = Path(CONFIG_NAME),
-    address: Annotated[
-        str | None, typer.Option(metavar="IP", help="Listen on this address of the machine instead.")
-    ] = None,
-    port: Annotated[
-        int | None, typer.Option(min=0, max=65535, help="Listen on this port instead; 0 takes a free one.")
-    ] = None,
-    firewall: Annotated[bool, typer.Option("--firewall", help="Print what opens the ports in the firewall.")] = False,
-) -> None:
-    """Serve releases to boards by FTP, until Ctrl-C."""
-    settings = load_settings(config)
-    if address is not None:
-        try:
-            settings = replace(settings, address=check_address(address))
-        except ValueError as error:
-            raise typer.BadParameter(f"{address}: it must be {error}", param_hint="--address") from None
-    if port is not None:
-        settings = replace(settings, port=port)
-
-    def check(served: Settings) -> None:
-        check_private(config, None, [account.folder for account in served.accounts])
-
-    check(settings)
-    passwords = accounts.load_passwords(settings)
-    reread = accounts.ChangedAccounts(settings, check)
-    with server.FtpServer(settings, passwords, reread=reread) as running, _stopped_by_signals(running):
-        _print_addresses(settings, running.port)
-        if firewall:
-            for name, commands in server.firewall_commands(settings, running.port):
-                print_line(f"\n{name}:")
-                for command in commands:
-                    print_line(f"  {command}")
-        print_line("\nCtrl-C ends it.")
-        with _logged_to_stdout():
-            running.run()
-    print_line("Stopped.")
-
-
+app.command(epilog=serve_cli.INIT_EXAMPLE)(serve_cli.init)
+app.command(epilog=serve_cli.SERVE_EXAMPLE)(serve_cli.serve)
+app.command(epilog=serve_cli.HEALTH_EXAMPLE)(serve_cli.health)
 app.command(help=peer_cli.PEER_HELP, epilog=peer_cli.PEER_EXAMPLE)(peer_cli.peer)
 app.command(epilog="Example: otalink fleet fleet.db")(peer_cli.fleet)
 app.command(epilog=flash_cli.FLASH_EXAMPLE)(flash_cli.flash)
@@ -173,21 +115,6 @@ def _size(text: str) -> int:
     return int(number) * units[unit]
 
 
-def _print_addresses(settings: Settings, port: int) -> None:
-    every = settings.address in ("0.0.0.0", "::")
-    address = server.address_for_boards(settings)
-    print_line(f"Serving on {'every address of this machine' if every else settings.address}, port {port}.")
-    if address is None:
-        print_line("This machine is in no network now: boards cannot reach it.")
-    for account in settings.accounts:
-        print_line(f"\nA board uses (the password is in {settings.secrets}):")
-        print_line(f"  address       {address or '127.0.0.1'}")
-        print_line(f"  port          {port}")
-        print_line(f"  user          {account.name}")
-        print_line(f"  virtual path  {account.virtual_path}   which is the folder {account.folder}")
-        print_line(f"In its /otalink.json: {json.dumps(server.board_settings(settings, account, port))[1:-1]}")
-
-
 @contextmanager
 def _ended_in_good_order() -> Iterator[None]:
     """SIGTERM, and a terminal that is closed, end a command as an exception does: nothing of its own is left behind."""
@@ -207,40 +134,6 @@ def _ended_in_good_order() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-@contextmanager
-def _stopped_by_signals(running: server.FtpServer) -> Iterator[None]:
-    """Ctrl-C and SIGTERM end `running` in good order."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def stop(number: int, frame: Any) -> None:
-        running.stop()
-
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-@contextmanager
-def _logged_to_stdout() -> Iterator[None]:
-    handler = logging.StreamHandler(sys.stdout)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
-    server.logger.setLevel(logging.INFO)
-    # What pyftpdlib itself has to complain about is worth a line as well.
-    loggers = (server.logger, logging.getLogger("pyftpdlib"))
-    for logger in loggers:
-        logger.addHandler(handler)
-    try:
-        yield
-    finally:
-        for logger in loggers:
-            logger.removeHandler(handler)
 
 
 def _fail(line: str) -> int:

@@ -56,6 +56,9 @@ def check_private(config: Path, keys: Path | None, folders: list[Path]) -> None:
     private = [config, config.with_name(BOARD_SECRETS_NAME), folder, *sorted(folder.glob(f"*{PRIVATE}"))]
     if settings is not None and settings.secrets is not None:
         private.insert(0, settings.secrets)
+    if settings is not None:
+        tls = settings.tls
+        private += [path for path in (tls.key, tls.ca and tls.ca.with_name("ca.key")) if path is not None]
     check_apart([path for path in private if os.path.lexists(path)], folders)
 
 

@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from otalink_host import accounts, peer_cli, server
+from otalink_host import accounts, ftp_addresses, peer_cli
 from otalink_host.board_secrets import BOARD_SECRETS_NAME
 from otalink_host.cli_options import Config, KeysFolder, check_private, public_keys
 from otalink_host.errors import UserError
@@ -130,7 +130,7 @@ def flash(
     chosen = account_of(settings, account)
     values: dict[str, Any] = {
         "name": name or name_of(application),
-        **server.board_settings(settings, chosen, settings.port),
+        **ftp_addresses.board_settings(settings, chosen, settings.port),
     }
     for setting in set_ or ():
         setting_name, _, value = setting.partition("=")

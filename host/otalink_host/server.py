@@ -1,84 +1,91 @@
-"""The FTP server: pyftpdlib's asynchronous one, with otalink's accounts, folders and limits.
+"""The FTP server: pyftpdlib's asynchronous one, with otalink's accounts, folders and limits, and TLS.
 
 A board may list and read in its own folder and nothing else: there is no command here that writes, and nobody gets out
 of the folder, be it by `..` or by a symbolic link. No password is ever logged. This file reads no settings file and
-prints nothing: it logs to the logger `otalink.server`, and the command line shows that.
+prints nothing: it tells what happens to `Events`, which logs to `otalink.server`, and the command line shows that.
 """
 
-import contextlib
-import errno
 import logging
 import os
-import posixpath
-import re
 import socket
-import stat
 import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any
 
 # Ahead of the others: it imports asyncore without the warning that Python 3.11 gives.
 from pyftpdlib import ioloop
-from pyftpdlib.exceptions import AuthenticationFailed, FilesystemError
-from pyftpdlib.filesystems import AbstractedFS
-from pyftpdlib.handlers import DTPHandler, FTPHandler
+from pyftpdlib.handlers import FTPHandler, TLS_FTPHandler
 from pyftpdlib.servers import FTPServer as PyftpdlibServer
 
-from otalink_host.accounts import load_passwords, password_matches
+from otalink_host import certificates
+from otalink_host.accounts import load_passwords
+from otalink_host.counters import Counters
 from otalink_host.errors import UserError
-from otalink_host.listening import BACKLOG, listen, raise_descriptor_limit
-from otalink_host.settings import Account, Settings
+from otalink_host.events import Events, logger
+from otalink_host.ftp_authorizer import Authorizer, Reread
+from otalink_host.ftp_handler import BOARD_COMMANDS, DataHandler, Handler, Transfer
+from otalink_host.ftp_tls import TLS_COMMANDS
+from otalink_host.listening import BACKLOG, listen_on, raise_descriptor_limit
+from otalink_host.metrics_page import REQUESTS_AT_ONCE, MetricsPage
+from otalink_host.settings import Settings, Tls
+from otalink_host.throttle import Throttle
+from otalink_host.tls_context import server_context
 
-logger = logging.getLogger("otalink.server")
+__all__ = ["BackgroundServer", "FtpServer", "Listeners", "logger"]
 
 USUAL_PORT = 2121
 # How soon a stop is noticed, in seconds.
 TICK = 0.1
-# Whoever has not logged in by then, in seconds, gives up the place to somebody else.
-LOGIN_TIMEOUT = 60
 # The answer to a wrong password is held back this long, in seconds.
 FAILED_LOGIN_DELAY = 3.0
 # How many transfers are remembered: a server runs for years.
 TRANSFERS_KEPT = 10_000
-# Everything that a board may say. What is not here is not understood: writing, SITE, and PORT, by which a server can be
-# made to connect to others.
-BOARD_COMMANDS = (
-    *("USER", "PASS", "QUIT", "REIN", "NOOP", "SYST", "STAT", "HELP", "FEAT", "OPTS"),
-    *("PWD", "XPWD", "CWD", "XCWD", "CDUP", "XCUP"),
-    *("LIST", "NLST", "MLSD", "MLST", "SIZE", "MDTM"),
-    *("PASV", "EPSV", "TYPE", "STRU", "MODE", "REST", "RETR", "ABOR"),
-)
+# How often the certificate's files are looked at, and how often its end is warned of, in seconds.
+CERTIFICATE_LOOK = 60.0
+CERTIFICATE_WARN = 86_400.0
+
+# Gives the settings anew. Raises UserError when they are wrong.
+ReadAgain = Callable[[], Settings]
+# What a server that runs cannot change.
+FIXED = ("addresses", "port", "workers", "metrics_address", "metrics_port", "log_format", "secrets")
 
 
 @dataclass(frozen=True)
-class Transfer:
-    """One file sent, or the part of it that was: `size` counts the bytes handed to the network, `path` is the client's.
+class Listeners:
+    """The sockets that listen: for sessions, and for those who read the counters, if anybody does."""
 
-    `complete` is False when the client left or stopped early, which a board does on purpose as well; `size` then counts
-    what lay in buffers too. `seconds` is how long it took, `address` the client's.
-    """
+    control: list[socket.socket]
+    metrics: list[socket.socket]
 
-    account: str
-    address: str
-    path: str
-    size: int
-    complete: bool
-    seconds: float
+    @classmethod
+    def open(cls, settings: Settings) -> "Listeners":
+        """Raises UserError when a port cannot be had."""
+        control = listen_on(settings.addresses, settings.port, USUAL_PORT)
+        metrics: list[socket.socket] = []
+        if settings.metrics_port is not None:
+            try:
+                metrics = listen_on([settings.metrics_address], settings.metrics_port, 9621)
+            except UserError as error:
+                for each in control:
+                    each.close()
+                raise UserError(f"[metrics]: {error}") from None
+        return cls(control, metrics)
 
-
-# Gives the accounts and their passwords when the files that hold them have changed, else None. Raises nothing.
-Reread = Callable[[], tuple[tuple[Account, ...], Mapping[str, str]] | None]
+    def close(self) -> None:
+        for listener in (*self.control, *self.metrics):
+            listener.close()
 
 
 class FtpServer:
     """The server on its port: it accepts from the start and answers while `run` runs.
 
-    Raises UserError when the port cannot be had. Close it, or use it in a `with` statement.
+    Raises UserError when the port cannot be had or the certificate cannot be used. Close it, or use it in a `with`
+    statement.
     """
 
     def __init__(
@@ -88,54 +95,111 @@ class FtpServer:
         *,
         failed_login_delay: float = FAILED_LOGIN_DELAY,
         reread: Reread | None = None,
+        read_again: ReadAgain | None = None,
+        listeners: Listeners | None = None,
+        events: Events | None = None,
+        worker: int = 0,
+        parent: int | None = None,
     ) -> None:
-        """`reread` is asked at each login: accounts may have been added, changed or removed since."""
+        """`reread` is asked at each login: accounts may have been added, changed or removed since.
+
+        `read_again` is asked at `reload`.
+
+        One of several processes is told which `worker` it is, from 0 on, and is given what they share: the `listeners`,
+        and in `events` the counters. `parent` is the process that supervises them: without it, this one ends.
+        """
         self.settings = settings
+        self.events = events if events is not None else Events(Counters())
+        self._worker = worker
+        self._read_again = read_again
         self._stop = threading.Event()
+        self._finish_wanted = self._reload_wanted = False
+        self._deadline: float | None = None
+        self._parent = parent
         self._transfers: deque[Transfer] = deque(maxlen=TRANSFERS_KEPT)
-        _have_descriptors(settings.sessions)
+        have_descriptors(settings.sessions)
         _keep_pyftpdlib_quiet()
-        listener = listen(settings.address, settings.port, USUAL_PORT)
+        context = server_context(settings.tls) if settings.tls.mode != "off" else None
+        if listeners is None:
+            listeners = Listeners.open(settings)
         self._loop = ioloop.IOLoop()
-        # pyftpdlib configures a handler by attributes of its class: each server has a class of its own.
-        handler = type(
+        # pyftpdlib configures a handler by attributes of its class: each server has classes of its own.
+        self._data_handler: Any = type("DataHandler", (DataHandler,), {})
+        self._handler: Any = type(
             "Handler",
-            (_Handler,),
+            (Handler,),
             {
-                "authorizer": _Authorizer(settings.accounts, passwords, reread),
-                "passive_ports": settings.passive_ports,
-                "masquerade_address": settings.masquerade_address,
+                "authorizer": Authorizer(settings.accounts, passwords, reread),
                 "auth_failed_timeout": failed_login_delay,
-                "sessions_max": settings.sessions,
+                "dtp_handler": self._data_handler,
+                "events": self.events,
+                "ssl_context": context,
+                "throttle_total": None,
                 "transfers": self._transfers,
-                "proto_cmds": {name: FTPHandler.proto_cmds[name] for name in BOARD_COMMANDS},
             },
         )
-        self._server = _Server(listener, handler, ioloop=self._loop, backlog=BACKLOG)
-        # A control and a data connection each, and the socket that listens.
-        self._server.max_cons = 2 * settings.sessions + 1
+        sessions: set[Handler] = set()
+        self._servers = [
+            _Server(listener, self._handler, sessions, ioloop=self._loop, backlog=BACKLOG)
+            for listener in listeners.control
+        ]
+        self._configure(settings, context)
+        self._pages = [MetricsPage(listener, self.events.counters, self._loop) for listener in listeners.metrics]
+        self._sessions = sessions
+        self._certificate_seen = _state_of(settings.tls)
+        self._look_next = time.monotonic() + CERTIFICATE_LOOK
+        self._warn_next = 0.0
+        self.events.counters.set("workers", 1)
         self.address: str
         self.port: int
-        self.address, self.port = self._server.address
+        self.address, self.port = self._servers[0].address
+
+    @property
+    def _leads(self) -> bool:
+        """Whether this process tells what concerns all of them."""
+        return self._worker == 0
 
     @property
     def transfers(self) -> list[Transfer]:
         """The transfers that have ended, the latest last; the oldest are forgotten after ten thousand."""
         return list(self._transfers)
 
+    @property
+    def metrics_port(self) -> int | None:
+        """The port of the page with the counters, if there is one."""
+        return self._pages[0].socket.getsockname()[1] if self._pages else None
+
     def run(self) -> None:
-        """Serves until `stop` is called, from another thread or a signal handler."""
+        """Serves until `stop` or `finish` is called, from another thread or a signal handler."""
+        wait = TICK
         while not self._stop.is_set():
-            self._loop.loop(timeout=TICK, blocking=False)
+            soonest = self._loop.loop(timeout=min(wait, TICK), blocking=False)
+            wait = TICK if soonest is None else max(soonest, 0.0)
+            self._keep_house()
 
     def stop(self) -> None:
         """Makes `run` return within a tenth of a second."""
         self._stop.set()
 
+    def finish(self) -> None:
+        """Ends in good order: nobody new comes in, who has no transfer is told to come again (421), and `run` returns
+        when the last transfer has ended, at most `stop_timeout` seconds later. A second call stops at once.
+        """
+        if self._finish_wanted:
+            self.stop()
+        self._finish_wanted = True
+
+    def reload(self) -> None:
+        """Has the settings and the certificate read again; if they are wrong, the old ones stay, and that is told."""
+        self._reload_wanted = True
+
     def close(self) -> None:
         """Closes the port and every connection."""
-        self._server.close_sessions()
-        self._server.close_all()
+        for session in list(self._sessions):
+            # The loop's own close misses those that wait for the answer to a wrong password.
+            session.close()
+        self._loop.close()
+        self.events.counters.set("workers", 0)
 
     def __enter__(self) -> "FtpServer":
         return self
@@ -144,6 +208,132 @@ class FtpServer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _configure(self, settings: Settings, context: Any) -> None:
+        """Sets what counts for new sessions, and as far as it can for those that are there."""
+        handler, workers = self._handler, settings.workers
+        commands = {name: FTPHandler.proto_cmds[name] for name in BOARD_COMMANDS}
+        if context is not None:
+            commands |= {name: TLS_FTPHandler.proto_cmds[name] for name in TLS_COMMANDS}
+        ports = settings.passive_ports
+        values = {
+            "proto_cmds": commands,
+            # Each process has ports of its own, so that none finds all that it tries in use by another.
+            "passive_ports": ports[self._worker :: workers] if ports is not None else None,
+            "masquerade_address": settings.masquerade_address,
+            "sessions_max": settings.sessions,
+            "sessions_per_address": settings.sessions_per_address,
+            "sessions_per_account": settings.sessions_per_account,
+            "login_timeout": settings.login_timeout,
+            "timeout": settings.idle_timeout,
+            "bandwidth": settings.bandwidth,
+            "ssl_context": context,
+            "tls_control_required": settings.tls.mode == "required",
+            "tls_data_required": settings.tls.mode == "required",
+        }
+        for name, value in values.items():
+            setattr(handler, name, value)
+        self._data_handler.timeout = settings.data_timeout
+        total = settings.bandwidth_total * 1024 // workers
+        if not total or handler.throttle_total is None:
+            handler.throttle_total = Throttle(total) if total else None
+        else:
+            handler.throttle_total.rate = total
+        for server in self._servers:
+            # A control and a data connection each, the sockets that listen, and the counters' readers.
+            server.max_cons = 2 * settings.sessions + len(settings.addresses) + 1 + REQUESTS_AT_ONCE
+        self.settings = settings
+        self._set_expiry(settings.tls)
+
+    def _keep_house(self) -> None:
+        now = time.monotonic()
+        if self._finish_wanted:
+            self._finish(now)
+            return
+        if self._parent is not None and os.getppid() != self._parent:
+            # Who supervised this process was killed.
+            self.finish()
+        if self._reload_wanted:
+            self._reload_wanted = False
+            self._reload()
+        if now >= self._look_next:
+            self._look_next = now + CERTIFICATE_LOOK
+            self._look_at_certificate()
+        if now >= self._warn_next:
+            self._warn_next = now + CERTIFICATE_WARN
+            self._warn_of_certificate()
+
+    def _finish(self, now: float) -> None:
+        if self._deadline is None:
+            self._deadline = now + self.settings.stop_timeout
+            for server in self._servers:
+                server.close()
+        for session in list(self._sessions):
+            if not session.in_transfer():
+                session.dismiss()
+        if not self._sessions or now >= self._deadline:
+            self.stop()
+
+    def _reload(self) -> None:
+        try:
+            settings = self._read_again() if self._read_again is not None else self.settings
+            have_descriptors(settings.sessions)
+            context = server_context(settings.tls) if settings.tls.mode != "off" else None
+        except UserError as error:
+            if self._leads:
+                self.events.warn("reload_failed", f"the settings stay as they were: {error}", outcome="failed")
+            return
+        changed = [name for name in FIXED if getattr(settings, name) != getattr(self.settings, name)]
+        self._configure(changed_while_running(self.settings, settings), context)
+        self._certificate_seen = _state_of(self.settings.tls)
+        self._warn_next = 0.0
+        if self._leads:
+            self.events.told("reload", "the settings were read again", outcome="ok")
+            if changed:
+                text = f"the settings have changed where only a new start helps: {', '.join(changed)}"
+                self.events.warn("restart_needed", text)
+
+    def _look_at_certificate(self) -> None:
+        """Takes over a certificate that was renewed."""
+        tls = self.settings.tls
+        seen = _state_of(tls)
+        if tls.mode == "off" or seen == self._certificate_seen:
+            return
+        self._certificate_seen = seen
+        try:
+            context = server_context(tls)
+        except UserError as error:
+            if self._leads:
+                self.events.warn("reload_failed", f"the certificate stays as it was: {error}", outcome="failed")
+            return
+        self._handler.ssl_context = context
+        self._set_expiry(tls)
+        self._warn_next = 0.0
+        if self._leads:
+            self.events.told("reload", "the certificate was read again", outcome="ok")
+
+    def _warn_of_certificate(self) -> None:
+        path = self.settings.tls.certificate
+        if self.settings.tls.mode == "off" or path is None or not self._leads:
+            return
+        try:
+            found = certificates.describe(certificates.load(path))
+        except UserError:
+            return  # said by _look_at_certificate
+        days = found.days_left()
+        if days < 0:
+            text = f"{path} ended on {found.ends:%Y-%m-%d}: boards refuse it; run `otalink cert renew`"
+            self.events.warn("certificate_ends", text)
+        elif days < certificates.WARN_DAYS:
+            text = f"{path} ends on {found.ends:%Y-%m-%d}, in {days} days: run `otalink cert renew`"
+            self.events.warn("certificate_ends", text)
+
+    def _set_expiry(self, tls: Tls) -> None:
+        ends = 0
+        if tls.mode != "off" and tls.certificate is not None:
+            ends = int(certificates.describe(certificates.load(tls.certificate)).ends.timestamp())
+        if self._leads:
+            self.events.counters.set("certificate_expires", ends)
 
 
 class BackgroundServer:
@@ -164,7 +354,7 @@ class BackgroundServer:
         reread: Reread | None = None,
     ) -> None:
         self._reread = reread
-        self._settings = replace(settings, address=address, port=port)
+        self._settings = replace(settings, addresses=(address,), port=port, workers=1)
         self._passwords = load_passwords(settings) if passwords is None else passwords
         self._failed_login_delay = failed_login_delay
         self._server: FtpServer | None = None
@@ -187,398 +377,26 @@ class BackgroundServer:
             self._server.close()
 
 
-def own_address() -> str | None:
-    """This machine's address in its network, as boards see it, or None when it has none. Sends nothing."""
-    with contextlib.suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        # Connecting a datagram socket only looks the route up; 192.0.2.1 is a documentation address (RFC 5737).
-        probe.connect(("192.0.2.1", 9))
-        address = str(probe.getsockname()[0])
-        if not address.startswith("127.") and address != "0.0.0.0":
-            return address
-    return None
-
-
-def address_for_boards(settings: Settings) -> str | None:
-    """The address at which boards reach a server with these settings; None when this machine is in no network."""
-    if settings.masquerade_address or settings.address not in ("0.0.0.0", "::"):
-        return settings.masquerade_address or settings.address
-    return own_address()
-
-
-def board_settings(settings: Settings, account: Account, port: int) -> dict[str, Any]:
-    """What a board's `/otalink.json` says of the server, but for the password."""
-    return {
-        "host": address_for_boards(settings) or "127.0.0.1",
-        "port": port,
-        "user": account.name,
-        "folder": account.virtual_path,
-    }
-
-
-def firewall_commands(settings: Settings, port: int) -> list[tuple[str, list[str]]]:
-    """What opens the server's ports in the usual firewalls: (name of the firewall, its commands)."""
-    passive = settings.passive_ports
-    first, last = (passive[0], passive[-1]) if passive else (1024, 65535)
-    netsh = 'netsh advfirewall firewall add rule name="otalink" dir=in action=allow protocol=TCP'
-    return [
-        ("ufw (Ubuntu, Debian)", [f"sudo ufw allow {port}/tcp", f"sudo ufw allow {first}:{last}/tcp"]),
-        (
-            "firewalld (Fedora, Red Hat)",
-            [
-                f"sudo firewall-cmd --permanent --add-port={port}/tcp --add-port={first}-{last}/tcp",
-                "sudo firewall-cmd --reload",
-            ],
-        ),
-        ("Windows, as administrator", [f"{netsh} localport={port},{first}-{last}"]),
-    ]
-
-
-class _PassivePortsError(Exception):
-    pass
-
-
-class _Authorizer:
-    """What pyftpdlib asks about accounts."""
-
-    def __init__(
-        self, accounts: tuple[Account, ...], passwords: Mapping[str, str], reread: Reread | None = None
-    ) -> None:
-        self._accounts = {account.name: account for account in accounts}
-        self._passwords = {account.name: passwords[account.name] for account in accounts if account.name in passwords}
-        self._reread = reread
-
-    def account(self, username: str) -> Account:
-        return self._accounts[username]
-
-    def validate_authentication(self, username: str, password: str, handler: Any) -> None:
-        self._take_over_changes()
-        if not password_matches(password, self._passwords.get(username)):
-            raise AuthenticationFailed("Authentication failed.")
-
-    def _take_over_changes(self) -> None:
-        found = self._reread() if self._reread is not None else None
-        if found is None:
-            return
-        accounts, passwords = found
-        # Who is logged in keeps the account that is not there any more; nobody logs in with it.
-        self._accounts |= {account.name: account for account in accounts}
-        self._passwords = dict(passwords)
-        logger.info("the accounts have changed: %d are known now", len(accounts))
-
-    def get_home_dir(self, username: str) -> str:
-        return str(self._accounts[username].folder)
-
-    def has_perm(self, username: str, perm: str, path: str | None = None) -> bool:
-        return perm in self.get_perms(username)
-
-    def get_perms(self, username: str) -> str:
-        return "elr"
-
-    def get_msg_login(self, username: str) -> str:
-        return "Login successful."
-
-    def get_msg_quit(self, username: str) -> str:
-        return "Goodbye."
-
-    def impersonate_user(self, username: str, password: str) -> None:
-        pass
-
-    def terminate_impersonation(self, username: str) -> None:
-        pass
-
-
-class _VirtualFolder(AbstractedFS):  # type: ignore[misc]  # pyftpdlib has no type hints
-    """An account's folder under its virtual path, read-only.
-
-    pyftpdlib turns each path of a client into one of the file system and passes that around. Here both are the client's
-    path, absolute and without `..`; only the methods that touch a disk turn it into a real one, so that one place,
-    `_real`, decides what can be reached. The folders above the virtual path are no folders of the disk.
-    """
-
-    def __init__(self, root: str, cmd_channel: Any) -> None:
-        super().__init__(os.path.realpath(root), cmd_channel)
-        self.account: Account = cmd_channel.authorizer.account(cmd_channel.username)
-        self._prefix = self._parts(self.account.virtual_path)
-
-    def ftpnorm(self, ftppath: str) -> str:
-        return "/" + posixpath.normpath(posixpath.join(self.cwd, ftppath)).lstrip("/")
-
-    def ftp2fs(self, ftppath: str) -> str:
-        return self.ftpnorm(ftppath)
-
-    def fs2ftp(self, fspath: str) -> str:
-        return fspath
-
-    def validpath(self, path: str) -> bool:
-        """False for what leads out of the folder. What is not there is said when it is opened."""
-        try:
-            self._real(path)
-        except PermissionError:
-            return False
-        except FileNotFoundError:
-            pass
-        return True
-
-    def open(self, filename: str, mode: str) -> Any:
-        real = self._real(filename)
-        # Opening a named pipe would stop the whole server until somebody writes to it.
-        if mode != "rb" or not stat.S_ISREG(os.stat(real).st_mode):
-            raise FilesystemError("This is no file that can be read")
-        return open(real, "rb")
-
-    def chdir(self, path: str) -> None:
-        # Not os.chdir, as in pyftpdlib: the server is a guest in its process.
-        if not self.isdir(path):
-            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
-        self.cwd = path
-
-    def listdir(self, path: str) -> list[str]:
-        above = self._above(path)
-        if above is not None:
-            return [above]
-        real = self._real(path)
-        # Hidden names are uploads under way, which a client that fetches every file it sees must not get.
-        with os.scandir(real) as entries:
-            return [entry.name for entry in entries if entry.name[:1] != "." and self._is_shown(entry)]
-
-    def stat(self, path: str) -> os.stat_result:
-        # In a listing "." and "" stand for the folder itself.
-        path = self.ftpnorm(path.replace(os.sep, "/"))
-        return os.stat(self._root if self._above(path) is not None else self._real(path))
-
-    # A link is shown as what it leads to: where it leads is nobody's business.
-    lstat = stat
-    readlink = None
-
-    def islink(self, path: str) -> bool:
-        return False
-
-    def isfile(self, path: str) -> bool:
-        return self._is(stat.S_ISREG, path)
-
-    def isdir(self, path: str) -> bool:
-        return self._is(stat.S_ISDIR, path)
-
-    def lexists(self, path: str) -> bool:
-        return self._is(lambda mode: True, path)
-
-    def getsize(self, path: str) -> int:
-        return self.stat(path).st_size
-
-    def getmtime(self, path: str) -> float:
-        return self.stat(path).st_mtime
-
-    def realpath(self, path: str) -> str:
-        return path
-
-    def get_user_by_uid(self, uid: int) -> str:
-        return "otalink"
-
-    def get_group_by_gid(self, gid: int) -> str:
-        return "otalink"
-
-    def _refuse(self, *arguments: Any, **keywords: Any) -> Any:
-        raise FilesystemError("This account may read only")
-
-    # No command leads here; inherited, these would act on the real disk.
-    mkdir = rmdir = remove = rename = chmod = utime = mkstemp = _refuse
-
-    def client_path(self, real: str) -> str:
-        """The client's path of a file that `open` opened."""
-        parts = os.path.relpath(real, self._root).split(os.sep)
-        return "/" + "/".join(self._prefix + parts)
-
-    def _is(self, kind: Callable[[int], bool], path: str) -> bool:
-        try:
-            return kind(self.stat(path).st_mode)
-        except (OSError, FilesystemError):
-            return False
-
-    def _parts(self, path: str) -> list[str]:
-        return [part for part in path.split("/") if part]
-
-    def _above(self, path: str) -> str | None:
-        """When `path` is a folder above the virtual path: the one name in it, else None."""
-        parts = self._parts(path)
-        if len(parts) < len(self._prefix) and parts == self._prefix[: len(parts)]:
-            return self._prefix[len(parts)]
-        return None
-
-    def _real(self, path: str) -> str:
-        """The path on this machine's disk. Raises OSError for what cannot be reached."""
-        parts = self._parts(path)
-        if parts[: len(self._prefix)] != self._prefix:
-            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
-        parts = parts[len(self._prefix) :]
-        for part in parts:
-            # On Windows `C:`, `\` and `name:stream` inside of a part would lead elsewhere.
-            if part == ".." or re.search(r"[\x00-\x1f\x7f]", part) or (os.name == "nt" and re.search(r"[:\\]", part)):
-                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-        real = os.path.join(self._root, *parts)
-        if not self._inside(real):
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-        return real
-
-    def _is_shown(self, entry: "os.DirEntry[str]") -> bool:
-        """False for links that lead out of the folder, or nowhere. Windows has links that do not say that they are."""
-        if os.name != "nt" and not entry.is_symlink():
-            return True
-        return self._inside(entry.path) and os.path.exists(entry.path)
-
-    def _inside(self, real: str) -> bool:
-        """True unless symbolic links lead from `real` out of the folder."""
-        try:
-            resolved = os.path.realpath(real)
-            return bool(os.path.commonpath([self._root, resolved]) == self._root)
-        except (OSError, ValueError):
-            return False
-
-
-class _PassiveDTP(FTPHandler.passive_dtp):  # type: ignore[misc]  # pyftpdlib has no type hints
-    """Listens for a data connection, on one of the configured ports or not at all."""
-
-    def listen(self, backlog: int) -> None:
-        """pyftpdlib takes any port, without a word, once the configured ones are in use: a firewall is in its way."""
-        ports = self.cmd_channel.passive_ports
-        if ports is not None and self.socket.getsockname()[1] not in ports:
-            self.close()
-            raise _PassivePortsError
-        super().listen(backlog)
-
-
-class _DTPHandler(DTPHandler):  # type: ignore[misc]  # pyftpdlib has no type hints
-    """A data connection that reports what it sent."""
-
-    def close(self) -> None:
-        # Ahead of pyftpdlib's own record, which comes after the client has its reply: whoever has that finds this.
-        if not self._closed and self.file_obj is not None:
-            self.cmd_channel.record_transfer(self)
-        super().close()
-
-
-class _Handler(FTPHandler):  # type: ignore[misc]  # pyftpdlib has no type hints
-    """A client's session. The attributes without a value are each server's own."""
-
-    banner = "otalink ready."
-    abstracted_fs = _VirtualFolder
-    dtp_handler = _DTPHandler
-    passive_dtp = _PassiveDTP
-    sessions_max: int
-    transfers: deque[Transfer]
-
-    def on_connect(self) -> None:
-        self.server.sessions.add(self)
-        # Refused here, before it can take a data connection from a board that is being served.
-        if len(self.server.sessions) > self.sessions_max:
-            logger.warning("%s refused: %d sessions are all in use", self._client(), self.sessions_max)
-            self.handle_max_cons()
-            return
-        self.call_later(LOGIN_TIMEOUT, self._end_without_login)
-
-    def close(self) -> None:
-        self.server.sessions.discard(self)
-        super().close()
-
-    def ftp_PASV(self, line: str) -> None:  # noqa: N802  # pyftpdlib finds a command's method by this name
-        with self._passive_port():
-            super().ftp_PASV(line)
-
-    def ftp_EPSV(self, line: str) -> None:  # noqa: N802  # as above
-        with self._passive_port():
-            super().ftp_EPSV(line)
-
-    def handle_auth_success(self, home: str, password: str, msg_login: str) -> None:
-        # pyftpdlib keeps the password with the session: nothing here needs it.
-        super().handle_auth_success(home, "", msg_login)
-
-    def on_login(self, username: str) -> None:
-        logger.info("%s at %s logged in", username, self._client())
-
-    def on_login_failed(self, username: str, password: str) -> None:
-        logger.warning("%s at %s refused: no such account, or a wrong password", printable(username), self._client())
-
-    def record_transfer(self, data: _DTPHandler) -> None:
-        path = self.fs.client_path(data.file_obj.name)
-        transfer = Transfer(
-            account=self.fs.account.name,
-            address=self._client(),
-            path=path,
-            size=data.tot_bytes_sent,
-            complete=data.transfer_finished,
-            seconds=data.get_elapsed_time(),
-        )
-        self.transfers.append(transfer)
-        logger.info(
-            "%s at %s fetched %s: %d bytes in %.1f s, %s",
-            transfer.account,
-            transfer.address,
-            printable(path),
-            transfer.size,
-            transfer.seconds,
-            "complete" if transfer.complete else "broken off",
-        )
-
-    # pyftpdlib's own lines say less, twice over.
-    def log(self, msg: str, logfun: object = None) -> None:
-        pass
-
-    logline = log
-
-    def log_cmd(self, cmd: str, arg: str, respcode: int, respstr: str) -> None:
-        pass
-
-    def log_transfer(self, *arguments: Any, **keywords: Any) -> None:
-        pass
-
-    def log_exception(self, instance: Any) -> None:
-        logger.error("a fault of the server ended the session of %s", self._client(), exc_info=sys.exc_info())
-
-    @contextlib.contextmanager
-    def _passive_port(self) -> Iterator[None]:
-        try:
-            yield
-        except _PassivePortsError:
-            logger.warning("%s refused a data connection: all of passive_ports are in use", self._client())
-            self.respond("425 No port is free for a data connection. Try again later.")
-
-    def _end_without_login(self) -> None:
-        if self.authenticated:
-            return
-        if self._fileno in self.ioloop.socket_map:
-            self.handle_timeout()
-        else:
-            # It waits for the answer to a wrong password, and pyftpdlib cannot close it then.
-            self.call_later(LOGIN_TIMEOUT, self._end_without_login)
-
-    def _client(self) -> str:
-        return str(self.remote_ip).removeprefix("::ffff:")
-
-
 class _Server(PyftpdlibServer):  # type: ignore[misc]  # pyftpdlib has no type hints
-    """The socket that listens, and the sessions that came from it."""
+    """A socket that listens; the `sessions` are those of all such sockets of one FtpServer."""
 
-    def __init__(self, *arguments: Any, **keywords: Any) -> None:
-        self.sessions: set[_Handler] = set()
-        super().__init__(*arguments, **keywords)
-
-    def close_sessions(self) -> None:
-        # close_all misses those that wait for the answer to a wrong password.
-        for session in list(self.sessions):
-            session.close()
+    def __init__(self, listener: socket.socket, handler: type, sessions: set[Handler], **keywords: Any) -> None:
+        self.sessions = sessions
+        super().__init__(listener, handler, **keywords)
 
     def handle_error(self) -> None:
         # pyftpdlib closes the server here, and one moment without a free descriptor would end it for good.
-        logger.error("a connection could not be accepted: %s", sys.exc_info()[1])
+        self.handler.events.warn("error", f"a connection could not be accepted: {sys.exc_info()[1]}")
         time.sleep(TICK)
 
 
-def printable(text: str) -> str:
-    """`text` from a client, fit for one line of a log."""
-    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text[:200])
+def changed_while_running(old: Settings, new: Settings) -> Settings:
+    """What counts when the settings of a server that runs have become `new`."""
+    return replace(new, **{name: getattr(old, name) for name in FIXED})
 
 
-def _have_descriptors(sessions: int) -> None:
-    """Makes sure that the process may open what `sessions` need: two sockets and a file each."""
+def have_descriptors(sessions: int) -> None:
+    """Makes sure that the process may open what `sessions` need: two sockets and a file each. Raises UserError."""
     needed = 3 * sessions + 64
     possible = raise_descriptor_limit(needed)
     if possible < needed:
@@ -586,6 +404,18 @@ def _have_descriptors(sessions: int) -> None:
             f"{sessions} sessions need {needed} open files and this account may have {possible}: "
             f"lower sessions in [server], or raise the limit (ulimit -n)"
         )
+
+
+def _state_of(tls: Tls) -> list[tuple[int, int] | None]:
+    """What changes when the certificate or its key is written anew."""
+    found: list[tuple[int, int] | None] = []
+    for path in (tls.certificate, tls.key):
+        try:
+            state = path.stat() if path is not None else None
+        except OSError:
+            state = None
+        found.append((state.st_mtime_ns, state.st_ino) if state is not None else None)
+    return found
 
 
 def _keep_pyftpdlib_quiet() -> None:

@@ -5,6 +5,7 @@ Every wrong value is a UserError of one line: the file, its line, the key, and w
 """
 
 import ipaddress
+import os
 import re
 import select
 from dataclasses import dataclass
@@ -24,6 +25,12 @@ DEFAULT_SESSIONS = 250
 # Where the system offers only select(), Python takes 512 sockets: two a session, and the one that listens.
 SESSIONS_MAX = 10_000 if hasattr(select, "poll") else 250
 ROLES = ("board",)
+TLS_MODES = ("off", "optional", "required")
+LOG_FORMATS = ("text", "json")
+# Seconds, and KiB a second: a day, and 10 GiB.
+SECONDS_MAX = 86_400
+BANDWIDTH_MAX = 10 * 1024 * 1024
+WORKERS_MAX = 64
 
 
 @dataclass(frozen=True)
@@ -37,21 +44,52 @@ class Account:
 
 
 @dataclass(frozen=True)
+class Tls:
+    """FTP over TLS (RFC 4217). `mode` is "off", "optional": a client may, or "required": for login and data.
+
+    `certificate` and `key` are the server's own, in PEM; unless `mode` is "off" they are there. `ca` is the certificate
+    that boards check them by, in DER or PEM.
+    """
+
+    mode: str = "off"
+    certificate: Path | None = None
+    key: Path | None = None
+    ca: Path | None = None
+
+
+@dataclass(frozen=True)
 class Settings:
     """What `otalink serve` needs to know, apart from the passwords.
 
-    `address` is an IP address of this machine ("0.0.0.0": all of them), `port` 0 a free one that the system chooses.
+    `addresses` are IP addresses of this machine ("0.0.0.0": all of them), `port` 0 a free one that the system chooses.
     `passive_ports` None leaves the data connections' ports to the system. `sessions` counts the boards that are served
-    at once, each with a control and a data connection. `secrets` is the file that holds the passwords, `path` the
-    otalink.toml that this came from, or None.
+    at once, each with a control and a data connection; `sessions_per_address` and `sessions_per_account` those of one
+    address and one account. `bandwidth` is KiB a second for one session, `bandwidth_total` for all of them together;
+    0, here and before, is no limit. The timeouts are seconds: `idle_timeout` without a command, `data_timeout` without
+    a byte on a data connection, `login_timeout` until a client has logged in, `stop_timeout` for transfers when the
+    server is ended. `workers` is how many processes serve. `metrics_port` None is no page of counters. `secrets` is the
+    file that holds the passwords, `path` the otalink.toml that this came from, or None.
     """
 
     accounts: tuple[Account, ...]
-    address: str = "0.0.0.0"
+    addresses: tuple[str, ...] = ("0.0.0.0",)
     port: int = DEFAULT_PORT
     passive_ports: range | None = DEFAULT_PASSIVE_PORTS
     masquerade_address: str | None = None
     sessions: int = DEFAULT_SESSIONS
+    sessions_per_address: int = 0
+    sessions_per_account: int = 0
+    bandwidth: int = 0
+    bandwidth_total: int = 0
+    idle_timeout: int = 300
+    data_timeout: int = 120
+    login_timeout: float = 60
+    stop_timeout: int = 30
+    workers: int = 1
+    tls: Tls = Tls()
+    metrics_address: str = "127.0.0.1"
+    metrics_port: int | None = None
+    log_format: str = "text"
     secrets: Path | None = None
     path: Path | None = None
 
@@ -99,25 +137,62 @@ def check_address(address: str) -> str:
         raise ValueError("an IP address of this machine, such as 192.168.0.10, or 0.0.0.0 for all of them") from None
 
 
+# Of [server], what is a number with the name that it has in Settings.
+LIMITS = {
+    **dict.fromkeys(("sessions_per_address", "sessions_per_account"), number(0, SESSIONS_MAX)),
+    **dict.fromkeys(("bandwidth", "bandwidth_total"), number(0, BANDWIDTH_MAX)),
+    **dict.fromkeys(("idle_timeout", "data_timeout", "login_timeout", "stop_timeout"), number(1, SECONDS_MAX)),
+}
+SERVER_KEYS = ("address", "port", "passive_ports", "masquerade_address", "sessions", *LIMITS, "workers")
+
+
 class _Reader(TomlFile):
     """Takes an otalink.toml apart."""
 
     def settings(self) -> Settings:
-        self.check_keys(self.document, ("secrets", "server", "account"), "")
-        server = self.section("server", ("address", "port", "passive_ports", "masquerade_address", "sessions"))
+        self.check_keys(self.document, ("secrets", "server", "account", "tls", "metrics", "log"), "")
+        server = self.section("server", SERVER_KEYS)
+        metrics = self.section("metrics", ("address", "port"))
+        log = self.section("log", ("format",))
 
         def value(key: str, default: Any, check: Check) -> Any:
             return self.value(server, key, "server", default, check)
 
-        return Settings(
-            address=value("address", Settings.address, text(check_address)),
+        settings = Settings(
+            addresses=value("address", Settings.addresses, _addresses),
             port=value("port", Settings.port, number(0, 65535)),
             passive_ports=value("passive_ports", Settings.passive_ports, _ports),
             masquerade_address=value("masquerade_address", None, text(_masquerade)),
             sessions=value("sessions", Settings.sessions, number(1, SESSIONS_MAX)),
+            **{key: value(key, getattr(Settings, key), check) for key, check in LIMITS.items()},
+            workers=value("workers", Settings.workers, _workers),
+            tls=self._tls(),
+            metrics_address=self.value(metrics, "address", "metrics", Settings.metrics_address, text(check_address)),
+            metrics_port=self.value(metrics, "port", "metrics", 0, number(0, 65535)) or None,
+            log_format=self.value(log, "format", "log", Settings.log_format, text(one_of(LOG_FORMATS))),
             secrets=self.value(self.document, "secrets", "", self._under(SECRETS_NAME), text(self._file)),
             accounts=self._accounts(),
             path=self.path,
+        )
+        if settings.workers > settings.sessions:
+            raise self.wrong("workers", "server", "is more than sessions: each needs at least one")
+        if settings.workers > len(settings.passive_ports or range(WORKERS_MAX)):
+            raise self.wrong("workers", "server", "is more than passive_ports has: each needs at least one")
+        return settings
+
+    def _tls(self) -> Tls:
+        tls = self.section("tls", ("mode", "certificate", "key", "ca"))
+
+        def value(key: str, default: Any, check: Check) -> Any:
+            return self.value(tls, key, "tls", default, check)
+
+        mode = value("mode", Tls.mode, text(one_of(TLS_MODES)))
+        needed = None if mode == "off" else REQUIRED
+        return Tls(
+            mode=mode,
+            certificate=value("certificate", needed, text(self._file)),
+            key=value("key", needed, text(self._file)),
+            ca=value("ca", None, text(self._file)),
         )
 
     def _accounts(self) -> tuple[Account, ...]:
@@ -159,6 +234,20 @@ class _Reader(TomlFile):
         return folder
 
 
+def _addresses(value: Any) -> tuple[str, ...]:
+    addresses = [text(check_address)(each) for each in (value if isinstance(value, list) and value else [value])]
+    if len(set(addresses)) < len(addresses):
+        raise ValueError('each address once, such as ["0.0.0.0", "::"]')
+    return tuple(addresses)
+
+
+def _workers(value: Any) -> int:
+    count: int = number(1, WORKERS_MAX)(value)
+    if count > 1 and not hasattr(os, "fork"):
+        raise ValueError("1 on this system: several processes need Linux or macOS")
+    return count
+
+
 def _ports(value: Any) -> range:
     first, last = value if isinstance(value, list) and len(value) == 2 else (None, None)
     # A bool is an int to Python; in a list of ports it is a mistake.
@@ -185,7 +274,8 @@ secrets = "{SECRETS_NAME}"
 
 [server]
 # The address of this machine to listen on; 0.0.0.0 is all of them.
-address = "{Settings.address}"
+# Several go in brackets: address = ["0.0.0.0", "::"]
+address = "0.0.0.0"
 
 # FTP's own port is 21, which needs an administrator's rights; {DEFAULT_PORT} does not. Boards are told which it is.
 port = {DEFAULT_PORT}
@@ -198,6 +288,12 @@ passive_ports = [{DEFAULT_PASSIVE_PORTS[0]}, {DEFAULT_PASSIVE_PORTS[-1]}]
 
 # How many boards are served at once; the others are told to come back later.
 sessions = {DEFAULT_SESSIONS}
+
+# And how many of one address or account, and KiB a second for one session and for all of them; 0 is no limit.
+# sessions_per_address = {Settings.sessions_per_address}
+# sessions_per_account = {Settings.sessions_per_account}
+# bandwidth = {Settings.bandwidth}
+# bandwidth_total = {Settings.bandwidth_total}
 
 [[account]]
 name = "board"

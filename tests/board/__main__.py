@@ -18,8 +18,8 @@ from rich.table import Table
 
 from otalink_host.boards import load_boards, usb_ids
 from otalink_host.errors import UserError
+from otalink_host.ftp_addresses import own_address
 from otalink_host.ports import find_port
-from otalink_host.server import own_address
 from otalink_host.terminal import print_line, print_table
 from otalink_host.vboard import VirtualBoard
 

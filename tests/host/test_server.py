@@ -20,10 +20,12 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from otalink_host import server as server_module
+from otalink_host import ftp_handler
 from otalink_host.accounts import ChangedAccounts, add_account, create_server_folder
 from otalink_host.errors import UserError
-from otalink_host.server import BackgroundServer, FtpServer, firewall_commands, own_address, printable
+from otalink_host.ftp_addresses import firewall_commands, own_address
+from otalink_host.ftp_handler import printable
+from otalink_host.server import BackgroundServer, FtpServer
 from otalink_host.settings import Account, Settings, load_settings
 
 Serve = Callable[..., FtpServer]
@@ -78,11 +80,8 @@ def test_nothing_is_shown_before_the_login(serve: Serve, connect: Connect) -> No
         assert client.refused(command) == "530 Log in with USER and PASS first."
 
 
-def test_who_does_not_log_in_gives_up_the_place(
-    serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(server_module, "LOGIN_TIMEOUT", 0.2)
-    server = serve()
+def test_who_does_not_log_in_gives_up_the_place(serve: Serve, connect: Connect) -> None:
+    server = serve(login_timeout=0.2)
     idle, active = connect(server, None), connect(server)
     assert idle.getline().startswith("421")
     time.sleep(0.2)
@@ -359,7 +358,7 @@ def test_more_boards_than_sessions_are_told_to_come_again_and_the_others_are_ser
             assert stream.read() == b"sensor\n" * 1000
         client.voidresp()
     first[0].quit()
-    wait_until(lambda: len(server._server.sessions) == 2)
+    wait_until(lambda: len(server._sessions) == 2)
     connect(server)
 
 
@@ -426,7 +425,7 @@ def test_each_transfer_is_recorded_with_account_file_and_bytes(serve: Serve, con
     client.fetch("//test//lib/sensor.py")
     # Whoever has the reply finds the record.
     (transfer,) = server.transfers
-    assert replace(transfer, seconds=0) == server_module.Transfer(
+    assert replace(transfer, seconds=0) == ftp_handler.Transfer(
         "tester", "127.0.0.1", "/test/lib/sensor.py", 7000, True, 0
     )
     client.nlst("/test")
@@ -518,12 +517,12 @@ def test_a_port_in_use_is_one_line(settings: Settings) -> None:
         with pytest.raises(
             UserError, match=rf"^port {port} is in use: stop what listens there, or choose another with"
         ):
-            FtpServer(replace(settings, address="127.0.0.1", port=port), {})
+            FtpServer(replace(settings, addresses=("127.0.0.1",), port=port), {})
 
 
 def test_an_address_of_another_machine_is_one_line(settings: Settings) -> None:
     with pytest.raises(UserError, match=r"^203\.0\.113\.7 is no address of this machine: choose one that is with"):
-        FtpServer(replace(settings, address="203.0.113.7"), {})
+        FtpServer(replace(settings, addresses=("203.0.113.7",)), {})
 
 
 def test_a_port_that_needs_rights_is_one_line(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -60,7 +60,7 @@ def test_paths_are_relative_to_the_file_wherever_it_is_read_from(config: Path, t
 def test_what_is_not_said_has_a_default(config: Path) -> None:
     config.write_text('[[account]]\nname = "board"\nfolder = "releases"\n')
     settings = load_settings(config)
-    assert (settings.address, settings.port, settings.passive_ports) == ("0.0.0.0", 2121, DEFAULT_PASSIVE_PORTS)
+    assert (settings.addresses, settings.port, settings.passive_ports) == (("0.0.0.0",), 2121, DEFAULT_PASSIVE_PORTS)
     assert settings.accounts[0].virtual_path == "/"
 
 
@@ -85,7 +85,7 @@ folder = "releases"
     )
     settings = load_settings(config)
     assert settings == Settings(
-        address="192.168.0.10",
+        addresses=("192.168.0.10",),
         port=21,
         passive_ports=range(40000, 40002),
         masquerade_address="203.0.113.7",

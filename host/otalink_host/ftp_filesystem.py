@@ -1,0 +1,161 @@
+"""What an account sees of the disk: its folder under its virtual path, and a way out of it for nobody."""
+
+import errno
+import os
+import posixpath
+import re
+import stat
+from collections.abc import Callable
+from typing import Any
+
+from pyftpdlib.exceptions import FilesystemError
+from pyftpdlib.filesystems import AbstractedFS
+
+from otalink_host.settings import Account
+
+
+class VirtualFolder(AbstractedFS):  # type: ignore[misc]  # pyftpdlib has no type hints
+    """An account's folder under its virtual path, read-only.
+
+    pyftpdlib turns each path of a client into one of the file system and passes that around. Here both are the client's
+    path, absolute and without `..`; only the methods that touch a disk turn it into a real one, so that one place,
+    `_real`, decides what can be reached. The folders above the virtual path are no folders of the disk.
+    """
+
+    def __init__(self, root: str, cmd_channel: Any) -> None:
+        super().__init__(os.path.realpath(root), cmd_channel)
+        self.account: Account = cmd_channel.authorizer.account(cmd_channel.username)
+        self._prefix = self._parts(self.account.virtual_path)
+
+    def ftpnorm(self, ftppath: str) -> str:
+        return "/" + posixpath.normpath(posixpath.join(self.cwd, ftppath)).lstrip("/")
+
+    def ftp2fs(self, ftppath: str) -> str:
+        return self.ftpnorm(ftppath)
+
+    def fs2ftp(self, fspath: str) -> str:
+        return fspath
+
+    def validpath(self, path: str) -> bool:
+        """False for what leads out of the folder. What is not there is said when it is opened."""
+        try:
+            self._real(path)
+        except PermissionError:
+            return False
+        except FileNotFoundError:
+            pass
+        return True
+
+    def open(self, filename: str, mode: str) -> Any:
+        real = self._real(filename)
+        # Opening a named pipe would stop the whole server until somebody writes to it.
+        if mode != "rb" or not stat.S_ISREG(os.stat(real).st_mode):
+            raise FilesystemError("This is no file that can be read")
+        return open(real, "rb")
+
+    def chdir(self, path: str) -> None:
+        # Not os.chdir, as in pyftpdlib: the server is a guest in its process.
+        if not self.isdir(path):
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+        self.cwd = path
+
+    def listdir(self, path: str) -> list[str]:
+        above = self._above(path)
+        if above is not None:
+            return [above]
+        real = self._real(path)
+        # Hidden names are uploads under way, which a client that fetches every file it sees must not get.
+        with os.scandir(real) as entries:
+            return [entry.name for entry in entries if entry.name[:1] != "." and self._is_shown(entry)]
+
+    def stat(self, path: str) -> os.stat_result:
+        # In a listing "." and "" stand for the folder itself.
+        path = self.ftpnorm(path.replace(os.sep, "/"))
+        return os.stat(self._root if self._above(path) is not None else self._real(path))
+
+    # A link is shown as what it leads to: where it leads is nobody's business.
+    lstat = stat
+    readlink = None
+
+    def islink(self, path: str) -> bool:
+        return False
+
+    def isfile(self, path: str) -> bool:
+        return self._is(stat.S_ISREG, path)
+
+    def isdir(self, path: str) -> bool:
+        return self._is(stat.S_ISDIR, path)
+
+    def lexists(self, path: str) -> bool:
+        return self._is(lambda mode: True, path)
+
+    def getsize(self, path: str) -> int:
+        return self.stat(path).st_size
+
+    def getmtime(self, path: str) -> float:
+        return self.stat(path).st_mtime
+
+    def realpath(self, path: str) -> str:
+        return path
+
+    def get_user_by_uid(self, uid: int) -> str:
+        return "otalink"
+
+    def get_group_by_gid(self, gid: int) -> str:
+        return "otalink"
+
+    def _refuse(self, *arguments: Any, **keywords: Any) -> Any:
+        raise FilesystemError("This account may read only")
+
+    # No command leads here; inherited, these would act on the real disk.
+    mkdir = rmdir = remove = rename = chmod = utime = mkstemp = _refuse
+
+    def client_path(self, real: str) -> str:
+        """The client's path of a file that `open` opened."""
+        parts = os.path.relpath(real, self._root).split(os.sep)
+        return "/" + "/".join(self._prefix + parts)
+
+    def _is(self, kind: Callable[[int], bool], path: str) -> bool:
+        try:
+            return kind(self.stat(path).st_mode)
+        except (OSError, FilesystemError):
+            return False
+
+    def _parts(self, path: str) -> list[str]:
+        return [part for part in path.split("/") if part]
+
+    def _above(self, path: str) -> str | None:
+        """When `path` is a folder above the virtual path: the one name in it, else None."""
+        parts = self._parts(path)
+        if len(parts) < len(self._prefix) and parts == self._prefix[: len(parts)]:
+            return self._prefix[len(parts)]
+        return None
+
+    def _real(self, path: str) -> str:
+        """The path on this machine's disk. Raises OSError for what cannot be reached."""
+        parts = self._parts(path)
+        if parts[: len(self._prefix)] != self._prefix:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+        parts = parts[len(self._prefix) :]
+        for part in parts:
+            # On Windows `C:`, `\` and `name:stream` inside of a part would lead elsewhere.
+            if part == ".." or re.search(r"[\x00-\x1f\x7f]", part) or (os.name == "nt" and re.search(r"[:\\]", part)):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        real = os.path.join(self._root, *parts)
+        if not self._inside(real):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        return real
+
+    def _is_shown(self, entry: "os.DirEntry[str]") -> bool:
+        """False for links that lead out of the folder, or nowhere. Windows has links that do not say that they are."""
+        if os.name != "nt" and not entry.is_symlink():
+            return True
+        return self._inside(entry.path) and os.path.exists(entry.path)
+
+    def _inside(self, real: str) -> bool:
+        """True unless symbolic links lead from `real` out of the folder."""
+        try:
+            resolved = os.path.realpath(real)
+            return bool(os.path.commonpath([self._root, resolved]) == self._root)
+        except (OSError, ValueError):
+            return False
