@@ -63,6 +63,8 @@ def test_files_and_listings_come_over_tls_or_the_refusal_is_said(run_client, cas
     else:
         (line,) = lines
         assert line.startswith(f"{outcome} FTP server 127.0.0.1:"), line
+        # What to do is said where that is it.
+        assert ("require_ssl_reuse=NO (vsftpd), TLSOptions NoSessionReuseRequired" in line) == case.reuse
 
 
 def test_a_server_whose_certificate_is_for_another_name_gets_no_password(run_client):
