@@ -1,5 +1,6 @@
 """What an account sees of the disk: its folder under its virtual path, and a way out of it for nobody."""
 
+import contextlib
 import errno
 import os
 import posixpath
@@ -11,6 +12,7 @@ from typing import Any
 from pyftpdlib.exceptions import FilesystemError
 from pyftpdlib.filesystems import AbstractedFS
 
+from otalink_host.open_within import is_below, open_within
 from otalink_host.settings import Account
 
 
@@ -48,11 +50,10 @@ class VirtualFolder(AbstractedFS):  # type: ignore[misc]  # pyftpdlib has no typ
         return True
 
     def open(self, filename: str, mode: str) -> Any:
-        real = self._real(filename)
-        # Opening a named pipe would stop the whole server until somebody writes to it.
-        if mode != "rb" or not stat.S_ISREG(os.stat(real).st_mode):
-            raise FilesystemError("This is no file that can be read")
-        return open(real, "rb")
+        if mode == "rb":
+            with contextlib.suppress(IsADirectoryError):
+                return open_within(self._real(filename), [root for _, root in self._mounts])
+        raise FilesystemError("This is no file that can be read")
 
     def chdir(self, path: str) -> None:
         # Not os.chdir, as in pyftpdlib: the server is a guest in its process.
@@ -112,9 +113,9 @@ class VirtualFolder(AbstractedFS):  # type: ignore[misc]  # pyftpdlib has no typ
     mkdir = rmdir = remove = rename = chmod = utime = mkstemp = _refuse
 
     def client_path(self, real: str) -> str:
-        """The client's path of a file that `open` opened."""
+        """The client's path of a file that `open` opened; what has become of it since does not count."""
         # The deepest folder, should one lie in another.
-        prefix, root = max(((p, r) for p, r in self._mounts if _is_in(real, r)), key=lambda mount: len(mount[1]))
+        prefix, root = max(((p, r) for p, r in self._mounts if is_below(real, r)), key=lambda mount: len(mount[1]))
         return "/" + "/".join(prefix + os.path.relpath(real, root).split(os.sep))
 
     def _is(self, kind: Callable[[int], bool], path: str) -> bool:
@@ -161,6 +162,6 @@ class VirtualFolder(AbstractedFS):  # type: ignore[misc]  # pyftpdlib has no typ
 
 def _is_in(real: str, root: str) -> bool:
     try:
-        return bool(os.path.commonpath([root, os.path.realpath(real)]) == root)
+        return is_below(os.path.realpath(real), root)
     except (OSError, ValueError):
         return False

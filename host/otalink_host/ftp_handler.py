@@ -23,9 +23,6 @@ from otalink_host.ftp_tls import TlsData, TlsHandler
 from otalink_host.log_text import printable
 from otalink_host.throttle import CHUNK_MAX, Throttle
 
-# Bytes of a command, and how many replies may wait for a client that reads none: then it is closed.
-COMMAND_MAX = 2048
-REPLIES_WAITING_MAX = 128
 # Everything that a board may say. What is not here is not understood: writing, SITE, and PORT, by which a server can be
 # made to connect to others.
 BOARD_COMMANDS = (
@@ -151,8 +148,6 @@ class Handler(LoginMixin, TlsHandler):
     transfers: deque[Transfer]
 
     _throttle: Throttle | None = None
-    _too_long = False
-    _in_buffer: list[bytes]
 
     def on_connect(self) -> None:
         sessions = self.server.sessions
@@ -208,26 +203,6 @@ class Handler(LoginMixin, TlsHandler):
             self._throttle = Throttle(self.bandwidth * 1024)
         own = self._throttle if self.bandwidth else None
         return tuple(throttle for throttle in (own, self.throttle_total) if throttle is not None)
-
-    def collect_incoming_data(self, data: bytes) -> None:
-        # pyftpdlib drops what is too long and takes the rest for a command.
-        self._too_long = self._too_long or self._in_buffer_len + len(data) > COMMAND_MAX
-        if not self._too_long:
-            super().collect_incoming_data(data)
-
-    def found_terminator(self) -> None:
-        if self._too_long:
-            self._too_long = False
-            self._in_buffer, self._in_buffer_len = [], 0
-            self.respond("500 The command is too long.")
-        elif not self._closing:
-            super().found_terminator()
-
-    def push(self, data: str) -> None:
-        super().push(data)
-        if len(self.producer_fifo) > REPLIES_WAITING_MAX and not self._closed:
-            self._tell_refused(f"{self._client()} refused: it reads no replies")
-            self.close()
 
     def handle_ssl_established(self) -> None:
         super().handle_ssl_established()

@@ -5,45 +5,36 @@ and what had come already waits. The password is kept nowhere, and never logged.
 """
 
 import time
-from collections import deque
 from typing import Any
 
 # Ahead of the others: it imports asyncore without the warning that Python 3.11 gives.
 from pyftpdlib import ioloop  # noqa: F401
-from pyftpdlib.handlers import FTPHandler
 from pyftpdlib.utils import is_ssl_sock
 
 from otalink_host.events import Events
 from otalink_host.ftp_authorizer import Authorizer
+from otalink_host.ftp_turns import TurnsMixin
 from otalink_host.lockout import Lockout
 from otalink_host.log_text import printable
 from otalink_host.logins import Logins
 from otalink_host.settings import Account, Address, plain_address
 
 
-class LoginMixin(FTPHandler):  # type: ignore[misc]  # pyftpdlib has no type hints
+class LoginMixin(TurnsMixin):
     """Goes before any other handler of pyftpdlib's. The attributes without a value are each server's own."""
 
     authorizer: Authorizer
     events: Events
     logins: Logins
     lockout: Lockout
-    _in_buffer: list[bytes]
-    _in_buffer_len: int
 
     def __init__(self, *arguments: Any, **keywords: Any) -> None:
         # A password is being checked.
         self._checking = False
-        # The lines that came meanwhile, as pyftpdlib gathers them.
-        self._held: deque[list[bytes]] = deque()
         super().__init__(*arguments, **keywords)
 
-    def found_terminator(self) -> None:
-        if self._checking:
-            self._held.append(self._in_buffer)
-            self._in_buffer, self._in_buffer_len = [], 0
-        else:
-            super().found_terminator()
+    def may_go_on(self) -> bool:
+        return not self._checking and super().may_go_on()
 
     def pre_process_command(self, line: str, cmd: str, arg: str) -> None:
         if self.authenticated:
@@ -145,18 +136,7 @@ class LoginMixin(FTPHandler):  # type: ignore[misc]  # pyftpdlib has no type hin
                 self.close_when_done()
             else:
                 self.respond("530 Authentication failed.")
-        self._go_on()
-
-    def _go_on(self) -> None:
-        """Takes up the lines that came while a password was checked."""
-        begun, begun_len = self._in_buffer, self._in_buffer_len
-        while self._held and not (self._checking or self._closed or self._closing):
-            self._in_buffer = self._held.popleft()
-            self._in_buffer_len = 0
-            # Not a subclass's: whatever that has to say of a line it has said as the line came.
-            LoginMixin.found_terminator(self)
-        # The line whose end has not come yet.
-        self._in_buffer, self._in_buffer_len = begun, begun_len
+        self.go_on()
 
     def on_login(self, username: str) -> None:
         self.events.told("login", f"{username} at {self._client()} logged in", **self.who(), tls=self.secured)

@@ -13,11 +13,13 @@ from OpenSSL import SSL
 from pyftpdlib import ioloop  # noqa: F401
 from pyftpdlib.handlers import TLS_DTPHandler, TLS_FTPHandler
 
+from otalink_host.ftp_turns import TurnsMixin
+
 # To be understood where TLS is on.
 TLS_COMMANDS = ("AUTH", "PBSZ", "PROT")
 
 
-class TlsHandler(TLS_FTPHandler):  # type: ignore[misc]  # pyftpdlib has no type hints
+class TlsHandler(TurnsMixin, TLS_FTPHandler):  # type: ignore[misc]  # pyftpdlib has no type hints
     """A session whose control connection may be secured; `ssl_context` None: it may not."""
 
     ssl_context: SSL.Context | None = None
@@ -46,27 +48,15 @@ class TlsHandler(TLS_FTPHandler):  # type: ignore[misc]  # pyftpdlib has no type
             return
         # Somebody in between could have put commands behind AUTH, and a login ahead of it: none of that counts for the
         # client whom the handshake proves (RFC 4217 section 15.2; "AUTH TLS command injection").
-        self._drop_input()
+        self.forget_commands()
         self.flush_account()
         super().ftp_AUTH(line)
         # A reply that has not left yet would come out within TLS.
         if self.producer_fifo:
             self.close()
 
-    def found_terminator(self) -> None:
-        # A line that was held back, and comes while the handshake is under way, came in the clear as well.
-        if self._ssl_accepting:
-            self._drop_input()
-        else:
-            super().found_terminator()
-
     def handle_ssl_established(self) -> None:
-        self._drop_input()
-
-    def _drop_input(self) -> None:
-        """Forgets what has come and was not run yet."""
-        self.ac_in_buffer = b""
-        self._in_buffer, self._in_buffer_len = [], 0
+        self.forget_commands()
 
     def ftp_REIN(self, line: str) -> None:  # noqa: N802  # as above
         # It would have to end TLS, too (RFC 4217 section 11), and what is sent meanwhile would be read as either.

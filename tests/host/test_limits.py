@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from otalink_host import ftp_turns
 from otalink_host.errors import UserError
 from otalink_host.passwords import hash_password
 from otalink_host.server import FtpServer
@@ -107,14 +108,19 @@ def test_a_command_that_is_too_long_is_refused_as_a_whole(serve: Serve, connect:
         assert client.pwd() == "/"
 
 
-def test_who_reads_no_replies_is_closed(serve: Serve, connect: Connect) -> None:
-    server = serve()
+def test_who_reads_no_replies_is_not_listened_to_and_then_closed(
+    serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ftp_turns, "LINGER", 0.1)
+    server = serve(idle_timeout=0.3)
     client = connect(server)
-    client.sock.settimeout(0.2)
-    sent = b"HELP\r\n" * 1000
+    client.sock.settimeout(0.1)
     with contextlib.suppress(OSError):
         for _ in range(1000):
-            client.sock.sendall(sent)
+            client.sock.sendall(b"HELP\r\n" * 1000)
+    (session,) = server._sessions
+    assert len(session.producer_fifo) < 5
+    # It reads nothing to this moment.
     wait_until(lambda: not server._sessions)
     connect(server).voidcmd("NOOP")
 
