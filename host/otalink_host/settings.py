@@ -288,6 +288,9 @@ class _Reader(TomlFile):
             raise self.wrong("workers", "server", "is more than sessions: each needs at least one")
         if settings.workers > len(settings.passive_ports or range(WORKERS_MAX)):
             raise self.wrong("workers", "server", "is more than passive_ports has: each needs at least one")
+        for index, account in enumerate(settings.accounts):
+            if account.tls is not None and settings.tls.mode == "off":
+                raise self.wrong("tls", "account", "needs a section [tls], whose mode is not off", index)
         return settings
 
     def _tls(self) -> Tls:

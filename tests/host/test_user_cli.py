@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from otalink_host import certificates
 from otalink_host.accounts import create_server_folder, load_hashes, load_passwords
 from otalink_host.cli import main
 from otalink_host.passwords import verify
@@ -88,6 +89,10 @@ def test_without_a_place_an_account_sees_the_only_folder_there_is(run: Run) -> N
 def test_a_publisher_is_added_with_all_that_an_account_may_have(run: Run) -> None:
     options = "--role publisher --channel stable --channel beta --virtual-path /x --tls full"
     networks = ("--network", "192.168.0.0/16", "--network", "fd00::/8")
+    status, _, error = run("add", "ci", *options.split(), *networks)
+    assert status == 1
+    assert "needs a section [tls], whose mode is not off" in error
+    certificates.create(settings(), ["localhost"])
     status, out, error = run("add", "ci", *options.split(), *networks)
     assert (status, error) == (0, "")
     password = shown(out)

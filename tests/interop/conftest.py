@@ -1,5 +1,6 @@
 """What the tests with others' servers and clients share. tests/interop/setup brings those; no test here skips."""
 
+import ssl
 import sys
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1] / "unix_port"))
 sys.path.insert(0, str(Path(__file__).parent))
 
-import certificates
+from certificates import Authority
 from servers import public_folder
 from updater_support import Board
 
@@ -25,7 +26,10 @@ def folder():
 def tls_files(tmp_path_factory):
     """A folder with ca.pem, ca.der and server.pem."""
     place = tmp_path_factory.mktemp("tls")
-    certificates.write(place)
+    authority = Authority(place, "ca")
+    (place / "ca.pem").write_text(ssl.DER_cert_to_PEM_cert(authority.path.read_bytes()))
+    path = authority.certificate(place, "127.0.0.1").rename(place / "server.pem")
+    path.chmod(0o600)
     return place
 
 

@@ -3,14 +3,16 @@
 import ftplib
 import os
 import shutil
+import ssl
 import subprocess
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import pytest
 from servers import MissingError
 
 from otalink_host.server import BackgroundServer
-from otalink_host.settings import Account, Settings
+from otalink_host.settings import Account, Settings, Tls
 
 PASSWORD = "correct-horse-battery"
 CONTENT = bytes(range(251)) * 20_000
@@ -19,19 +21,36 @@ FILES = {"thermostat_1.0.0.2.py": b"print(2)\n", "two words.bin": CONTENT, "grö
 
 @dataclass(frozen=True)
 class Security:
-    """How a client is told to speak: curl's options, lftp's settings, and ftplib's class."""
+    """How a client is told to speak: curl's options, lftp's settings, and what makes a client of ftplib's.
 
+    `mode` is the server's, see settings.Tls; in each text {ca} stands for the CA's certificate.
+    """
+
+    mode: str
     curl: tuple[str, ...]
     lftp: tuple[str, ...]
-    ftplib: type[ftplib.FTP]
+    ftplib: Callable[[str], ftplib.FTP]
 
 
-SECURITY = {"plain": Security((), ("set ftp:ssl-allow no",), ftplib.FTP)}
+def _private(ca):
+    return ftplib.FTP_TLS(context=ssl.create_default_context(cafile=ca))
+
+
+SECURITY = {
+    "plain": Security("off", (), ("set ftp:ssl-allow no",), lambda ca: ftplib.FTP()),
+    "tls": Security(
+        "required",
+        ("--ssl-reqd", "--cacert", "{ca}"),
+        ("set ftp:ssl-force yes", "set ftp:ssl-protect-data yes", "set ssl:ca-file {ca}"),
+        _private,
+    ),
+}
 
 
 class Curl:
-    def __init__(self, server, security, home):
-        self._command = [_program("curl"), "--silent", "--show-error", "--max-time", "20", *security.curl]
+    def __init__(self, server, security, ca, home):
+        self._command = [_program("curl"), "--silent", "--show-error", "--max-time", "20"]
+        self._command += [option.format(ca=ca) for option in security.curl]
         self._command += ["--user", f"board:{PASSWORD}"]
         self._url = f"ftp://{server.address}:{server.port}/releases/"
 
@@ -44,11 +63,12 @@ class Curl:
 
 
 class Lftp:
-    def __init__(self, server, security, home):
+    def __init__(self, server, security, ca, home):
         self._home = home
         self._begin = "; ".join(
             [
-                *("set cmd:fail-exit yes", "set net:max-retries 1", "set net:timeout 10", *security.lftp),
+                *("set cmd:fail-exit yes", "set net:max-retries 1", "set net:timeout 10"),
+                *(setting.format(ca=ca) for setting in security.lftp),
                 f"open -u board,{PASSWORD} ftp://{server.address}:{server.port}",
                 "cd /releases",
             ]
@@ -66,14 +86,16 @@ class Lftp:
 
 
 class Ftplib:
-    def __init__(self, server, security, home):
+    def __init__(self, server, security, ca, home):
         self._server = server
-        self._class = security.ftplib
+        self._make = lambda: security.ftplib(ca)
 
     def _connect(self):
-        client = self._class()
+        client = self._make()
         client.connect(self._server.address, self._server.port, timeout=20)
         client.login("board", PASSWORD)
+        if isinstance(client, ftplib.FTP_TLS):
+            client.prot_p()
         client.cwd("/releases")
         return client
 
@@ -111,9 +133,16 @@ def served(tmp_path):
     return folder
 
 
+@pytest.fixture(params=SECURITY.values(), ids=SECURITY)
+def security(request):
+    return request.param
+
+
 @pytest.fixture
-def server(served):
-    settings = Settings(accounts=(Account("board", served, "/releases"),), passive_ports=None)
+def server(served, security, tls_files):
+    pem = tls_files / "server.pem"
+    tls = Tls(security.mode, certificate=pem, key=pem, ca=tls_files / "ca.pem")
+    settings = Settings(accounts=(Account("board", served, "/releases"),), passive_ports=None, tls=tls)
     with BackgroundServer(settings, {"board": PASSWORD}) as running:
         yield running
 
@@ -123,9 +152,9 @@ def client_kind(request):
     return request.param
 
 
-@pytest.fixture(params=SECURITY)
-def client(request, client_kind, server, tmp_path):
-    return client_kind(server, SECURITY[request.param], tmp_path)
+@pytest.fixture
+def client(client_kind, server, security, tls_files, tmp_path):
+    return client_kind(server, security, str(tls_files / "ca.pem"), tmp_path)
 
 
 def test_the_names_in_a_folder_are_listed(client):

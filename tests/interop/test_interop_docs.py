@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 
 import servers
+from test_interop_clients import SECURITY
 from tls_cases import CASES, WORKS
 
 PAGE = (Path(__file__).parents[2] / "docs" / "interop.md").read_text(encoding="utf-8")
@@ -37,6 +38,12 @@ def test_the_configurations_are_those_that_the_servers_here_have():
     pam = PAM_FILE.read_text().replace(str(servers.PLACE / "passwords"), "/etc/vsftpd.passwd")
     expected["vsftpd"].insert(1, pam)
     assert shown == expected
+
+
+def test_the_clients_are_told_what_those_here_are():
+    tls = SECURITY["tls"]
+    for text in (" ".join(tls.curl), *tls.lftp):
+        assert f"`{text.format(ca='ca.pem')}`" in PAGE
 
 
 def test_the_table_of_tls_is_what_the_servers_do():

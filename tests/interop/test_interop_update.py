@@ -3,9 +3,10 @@
 import contextlib
 import random
 import threading
+from dataclasses import dataclass
 
 import pytest
-from servers import PASSWORD, STARTERS, USER
+from servers import PASSWORD, STARTERS, USER, Tls
 from updater_support import publish, wait_for, write
 
 from otalink_host import keys
@@ -18,10 +19,34 @@ TWO = ONE | {"app.py": b"VERSION = 2\n", "net.py": b"NET = 2\n"}
 THREE = {"app.py": b"VERSION = 3\n", "big.bin": BIG}
 
 
-@pytest.fixture(params=STARTERS)
-def start(request, folder):
+@dataclass(frozen=True)
+class Way:
+    """A server, and how the board speaks to it: `data` is as in the setting "tls", or None for plain FTP."""
+
+    server: str
+    data: str | None
+
+    def __str__(self):
+        return f"{self.server} {self.data or 'plain'}"
+
+    def start(self, folder, tls_files):
+        """Starts the server; with TLS it demands as much as it can where data are private, or the board has none."""
+        tls = Tls(tls_files / "server.pem", private=self.data == "private", reuse=self.data == "clear")
+        return STARTERS[self.server](folder, tls if self.data else None)
+
+
+WAYS = [Way(server, data) for server in STARTERS for data in (None, "private", "clear")]
+
+
+@pytest.fixture(params=WAYS, ids=str)
+def way(request):
+    return request.param
+
+
+@pytest.fixture
+def start(way, folder, tls_files):
     """Starts the server on `folder`."""
-    return lambda: STARTERS[request.param](folder)
+    return lambda: way.start(folder, tls_files)
 
 
 @pytest.fixture(scope="session")
@@ -50,8 +75,14 @@ def build_release(tmp_path, folder, signer):
 
 
 @pytest.fixture
-def settings():
-    return {"user": USER, "password": PASSWORD}
+def settings(way, tls_files):
+    """The board's."""
+    tls = {"tls": {"ca": str(tls_files / "ca.der"), "data": way.data}} if way.data else {}
+    return {"user": USER, "password": PASSWORD, **tls}
+
+
+# Without a signature a board takes no data in the clear.
+unsigned = pytest.mark.parametrize("way", [way for way in WAYS if way.data != "clear"], ids=str)
 
 
 @contextlib.contextmanager
@@ -108,6 +139,7 @@ def test_a_signed_release_whose_connection_breaks_goes_on_where_it_was(
     assert board.files() == THREE
 
 
+@unsigned
 @pytest.mark.parametrize("with_sums", [True, False], ids=["sums", "no sums"])
 def test_a_plain_folder_is_installed_and_the_next_one_brings_what_differs(board, start, folder, settings, with_sums):
     files = {"display.py": b"DISPLAY = 1\n", "font.bin": BIG[:30_000]} | ({"lib/net.py": b"NET"} if with_sums else {})
@@ -123,6 +155,7 @@ def test_a_plain_folder_is_installed_and_the_next_one_brings_what_differs(board,
     assert ("font.bin: unchanged" in lines) == (not with_sums)  # what no SUMS describe is fetched to be compared
 
 
+@unsigned
 def test_a_plain_folder_whose_connection_breaks_goes_on_where_it_was(board, start, folder, settings, tmp_path):
     publish(folder, {"app_1.0.0.3.py": b"VERSION = 3\n", "big.bin": BIG})
     with start() as server, sessions_killed_once(server, tmp_path):
