@@ -37,6 +37,9 @@ COMMANDS = (
     *("APPE", "STOU", "RNFR", "RNTO", "DELE", "MKD", "RMD", "SITE", "SITE LOCK", "SITE UNLOCK", "MFMT", "ALLO", "PORT"),
     *("EPRT", "AUTH", "PBSZ", "PROT", "ACCT", "LANG", "HASH"),
 )
+# The fuzzer finds its way by branches, and names have none: what matters comes more often.
+ON_PATHS = ("RETR", "STAT", "LIST", "NLST", "MLSD", "MLST", "SIZE", "CWD", "STOR", "RNFR", "RNTO", "DELE", "MKD", "RMD")
+LINKS = ("file-out", "folder-out", "absolute-out", "chain-1", "lib/private-out", "..", "folder-out/secret", "loop")
 PIECES = (
     *("", "board", "publisher", PASSWORD, "lib", "sensor.py", "thermostat_1.0.0.2.py", "..", ".", "/", "//", "\\", "~"),
     *("secret", "file-out", "folder-out", "absolute-out", "chain-1", "loop", "dangling", "private-out", "new.py", "*"),
@@ -159,7 +162,7 @@ class Client:
 
     def until(self, pattern: bytes, start: int = 0) -> None:
         """Goes on until what came has the pattern, or the server has closed."""
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 5
         while not self.ended and not re.search(pattern, self.received[start:], re.MULTILINE):
             self.step(TURN)
             assert time.monotonic() < deadline, ("no answer", self.received[-3000:])
@@ -198,18 +201,24 @@ def argument(recipe: Recipe) -> bytes:
 
 
 def command(recipe: Recipe) -> bytes:
-    line = COMMANDS[recipe.number(len(COMMANDS))].encode()
-    what = argument(recipe)
+    which = recipe.number(128)
+    if which < len(ON_PATHS) * 5:
+        line, what = ON_PATHS[which % len(ON_PATHS)].encode(), argument(recipe)
+        if which < len(ON_PATHS) * 2:
+            what = LINKS[recipe.number(len(LINKS))].encode()
+    else:
+        line, what = COMMANDS[recipe.number(len(COMMANDS))].encode(), argument(recipe)
     return line + (b" " + what if what else b"")
 
 
 def act(client: Client, recipe: Recipe) -> None:
-    kind = recipe.number(16)
+    kind = recipe.number(17)
     if kind < 8:
         client.send(command(recipe) + b"\r\n")
     elif kind == 8:
         # Several in one piece.
-        client.send(b"".join(command(recipe) + b"\r\n" for _ in range(recipe.number(6))))
+        first = b"QUIT\r\n" if recipe.number(8) == 7 else b""
+        client.send(first + b"".join(command(recipe) + b"\r\n" for _ in range(recipe.number(6))))
     elif kind == 9:
         client.send(recipe.bytes(recipe.number(40)))
     elif kind == 10:
@@ -230,6 +239,10 @@ def act(client: Client, recipe: Recipe) -> None:
             with contextlib.suppress(OSError):
                 client.data.send(recipe.bytes(recipe.number(64)) or b'{"version": "1.0"}')
             client.step()
+    elif kind == 15:
+        user = ("board", "publisher", "nobody")[recipe.number(3)]
+        password = ("wrong", PASSWORD)[recipe.number(2)]
+        client.send(f"USER {user}\r\nPASS {password}\r\n".encode())
     elif kind == 14:
         # A command in two pieces.
         line = command(recipe) + b"\r\n"
