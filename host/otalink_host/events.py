@@ -4,11 +4,15 @@ No password is ever told. It logs to the logger `otalink.server`; how that looks
 """
 
 import logging
+import time
 from typing import Any
 
 from otalink_host.audit import KEYS, AuditLog
 from otalink_host.counters import Counters
 from otalink_host.errors import UserError
+from otalink_host.flood import Flood
+from otalink_host.lockout import source_of
+from otalink_host.settings import plain_address
 
 logger = logging.getLogger("otalink.server")
 
@@ -25,6 +29,8 @@ COUNTED = {
     "reload_failed": "reloads_failed",
     "worker_died": "worker_restarts",
 }
+# What strangers can cause as often as they like. Of one source so many are told, the others are counted.
+REFUSALS = ("login_failed", "login_locked", "lockout", "refused", "tls_failed")
 
 
 class Events:
@@ -33,9 +39,13 @@ class Events:
     def __init__(self, counters: Counters) -> None:
         self.counters = counters
         self.audit: AuditLog | None = None
+        self._flood = Flood()
 
     def tick(self) -> None:
-        """To be called now and then: what the audit log has to do without an event."""
+        """To be called now and then: what there is to tell, and what the audit log has to do, without an event."""
+        for source, count in self._flood.over(time.monotonic()):
+            text = f"{count} more refusals of {source} were not recorded"
+            self.warn("left_out", text, detail=text, outcome="refused")
         if self.audit is not None:
             self.audit.tick()
 
@@ -58,6 +68,10 @@ class Events:
     def _pass_on(self, level: int, event: str, text: str, fields: dict[str, Any], exc_info: bool = False) -> None:
         if event in COUNTED:
             self.counters.add(COUNTED[event])
+        if event in REFUSALS and "address" in fields:
+            source = source_of(plain_address(fields["address"]))
+            if not self._flood.passes(source, time.monotonic()):
+                return
         logger.log(level, "%s", text, extra={"event": event, "fields": fields}, exc_info=exc_info)
         self._record(event, fields)
 

@@ -13,6 +13,7 @@ from otalink_host.audit import KEYS, AuditLog
 from otalink_host.counters import Counters
 from otalink_host.errors import UserError
 from otalink_host.events import Events
+from otalink_host.flood import Flood
 from otalink_host.server import FtpServer
 
 PASSWORD = "correct-horse-battery"
@@ -75,3 +76,41 @@ def test_an_audit_log_that_cannot_be_written_is_a_line_in_the_log(
         "the disk is full: make room"
     ]
     assert events.counters.total("errors") == 1
+
+
+def test_who_is_refused_again_and_again_does_not_fill_the_disk(tmp_path: Path) -> None:
+    events = Events(Counters())
+    events._flood = Flood(most=3, seconds=0.0)
+    with AuditLog(tmp_path / "audit", bytes(32), known=lambda name: True) as log:
+        events.audit = log
+        for number in range(1000):
+            # With IPv6 one host has many addresses.
+            events.warn("login_failed", "refused", address=f"2001:db8::{number:x}", outcome="refused")
+        events.warn("login_failed", "refused", address="192.0.2.7", outcome="refused")
+        events.told("login", "board logged in", address="2001:db8::1", account="board")
+        events.tick()
+        events.warn("login_failed", "refused", address="2001:db8::1", outcome="refused")
+    told = [(record["event"], record.get("detail", record.get("address"))) for record in records(tmp_path / "audit")]
+    assert told == [
+        *[("login_failed", f"2001:db8::{number}") for number in range(3)],
+        ("login_failed", "192.0.2.7"),
+        ("login", "2001:db8::1"),
+        ("left_out", "997 more refusals of 2001:db8::/64 were not recorded"),
+        ("login_failed", "2001:db8::1"),
+    ]
+    assert events.counters.total("logins_failed") == 1002
+
+
+def test_the_memory_of_a_flood_is_bounded_and_ends() -> None:
+    flood = Flood(most=1, seconds=10, sources=2)
+    assert [flood.passes(source, 0) for source in ("a", "a", "b", "c", "c", "a")] == [
+        True,
+        False,
+        True,
+        True,
+        True,
+        False,
+    ]
+    assert flood.over(9) == []
+    assert flood.over(10) == [("a", 2)]
+    assert [flood.passes(source, 10) for source in ("c", "c")] == [True, False]
