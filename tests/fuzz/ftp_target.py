@@ -90,6 +90,7 @@ class Served:
         self.releases.mkdir()
         fill(self.releases)
         self.before: dict[str, object] = {}
+        self._is_due = False
         self.clear()
         accounts = (Account("board", self.releases), Account("publisher", self.published, role="publisher"))
         settings = Settings(
@@ -113,7 +114,9 @@ class Served:
         self.before = outside(self.releases, ("published", "reports"))
 
     def turn(self, timeout: float = 0.0) -> None:
-        self.server._loop.loop(timeout=timeout, blocking=False)
+        # As the server's own loop: what is due soon is not waited for.
+        soonest = self.server._loop.loop(timeout=0.0 if self._is_due else timeout, blocking=False)
+        self._is_due = soonest is not None and soonest <= 0
 
 
 class Client:
