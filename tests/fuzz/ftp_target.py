@@ -25,7 +25,7 @@ sys.path[:0] = [sys.argv.pop(1), str(Path(__file__).parents[1] / "host")]
 with atheris.instrument_imports(include=["otalink_host", "pyftpdlib"]):
     from otalink_host import server as ftp_server
 
-from attacked import CONTENT, LEAKS, fill, outside  # noqa: E402  # it must not be the first to import otalink_host
+from attacked import CONTENT, LEAKS, fill, fill_published, outside  # noqa: E402  # it must not be the first to import otalink_host
 
 from otalink_host.passwords import hash_password  # noqa: E402
 from otalink_host.settings import Account, LockoutSettings, Settings  # noqa: E402
@@ -107,10 +107,7 @@ class Served:
 
     def clear(self) -> None:
         shutil.rmtree(self.published, ignore_errors=True)
-        self.published.mkdir()
-        (self.published / "lib").mkdir()
-        (self.published / "file-out").symlink_to("../secret")
-        (self.published / "folder-out").symlink_to("..")
+        fill_published(self.published)
         self.before = outside(self.releases, ("published", "reports"))
 
     def turn(self, timeout: float = 0.0) -> None:
@@ -293,7 +290,7 @@ def one_input(made_up: bytes) -> None:
     board.close()
     assert not served.faults.found, served.faults.found
     assert outside(served.releases, ("published", "reports")) == served.before
-    if len(list(served.published.iterdir())) > 20:
+    if len(list(served.published.iterdir())) > 30:
         served.clear()
 
 

@@ -53,6 +53,18 @@ def fill(folder: Path) -> None:
     (folder / "loop").symlink_to("loop")
 
 
+def fill_published(folder: Path) -> None:
+    """Makes a publisher's folder, beside the secrets that `fill` made, with links that lead out of it."""
+    (folder / "lib").mkdir(parents=True)
+    (folder / "lib" / "sensor.py").write_bytes(CONTENT["lib/sensor.py"])
+    (folder / "file-out").symlink_to("../secret")
+    (folder / "folder-out").symlink_to("..")
+    (folder / "absolute-out").symlink_to(folder.parent / "beside")
+    (folder / "chain-1").symlink_to("file-out")
+    (folder / "dangling").symlink_to("../nothing")
+    (folder / "loop").symlink_to("loop")
+
+
 def outside(folder: Path, ignored: tuple[str, ...] = ()) -> dict[str, object]:
     """What lies beside the folder that is served: of each path its mode, and its content or where it leads."""
     found: dict[str, object] = {}
@@ -74,7 +86,7 @@ class Attacked:
 
     def __init__(self, folder: Path, server: str = "", more: str = "") -> None:
         self.folder = folder / "server"
-        self.releases = self.folder / "releases"
+        self.releases, self.published = self.folder / "releases", self.folder / "published"
         assert main(["init", "--directory", str(self.folder)]) == 0
         self.password = re.findall('"(.+)"', (self.folder / "otalink.secrets").read_text())[0]
         # Every account has the same password.
@@ -89,6 +101,7 @@ class Attacked:
             text = text if count else text.replace("[server]\n", f"[server]\n{line}\n")
         config.write_text(text + more)
         fill(self.releases)
+        fill_published(self.published)
         (self.releases / "big.bin").write_bytes(bytes(20_000_000))
         self._checked = 0
         self._output = (folder / "output").open("w+b")

@@ -109,8 +109,8 @@ SEPARATORS = (
     b"\0/",
     b" /",
 )
-# A line's end would make another command of the rest.
-ANYTHING = st.binary(max_size=6).map(lambda data: re.sub(rb"[\r\n]", b"", data))
+# A line's end would make another command of the rest. It is shorter than what would give a secret away.
+ANYTHING = st.binary(max_size=4).map(lambda data: re.sub(rb"[\r\n]", b"", data))
 
 
 @st.composite
@@ -551,7 +551,8 @@ def test_any_bytes_in_place_of_a_handshake_end_the_session(shared: Attacked, hel
     assert "fault of the server" not in shared.output
 
 
-def test_clear_text_on_a_data_connection_that_is_to_be_secured_gets_no_data(server: Attacked) -> None:
+@pytest.mark.parametrize("garbage", [b"GET / HTTP/1.0\r\n\r\n", bytes(100), b"\x16\3\1\xff\xff" + bytes(100)])
+def test_clear_text_on_a_data_connection_that_is_to_be_secured_gets_no_data(server: Attacked, garbage: bytes) -> None:
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     with Raw(server.port) as session:
@@ -560,16 +561,48 @@ def test_clear_text_on_a_data_connection_that_is_to_be_secured_gets_no_data(serv
             session.log_in("board", server.password)
             session.say("PBSZ 0")
             session.say("PROT P")
-            for garbage in (b"GET / HTTP/1.0\r\n\r\n", bytes(100), b"\x16\3\1\xff\xff" + bytes(100)):
-                with session.passive() as data:
-                    session.send(b"RETR thermostat_1.0.0.2.py\r\n")
-                    data.sendall(garbage)
-                    got = b""
-                    with contextlib.suppress(ConnectionError):
-                        while piece := data.recv(MIB):
-                            got += piece
-                assert CONTENT["thermostat_1.0.0.2.py"] not in got
-                while (reply := session.reply())[:1] == b"1":
-                    pass
-                assert reply[:1] == b"4"
-                session._data = None
+            data = session.passive()
+            session.send(b"RETR thermostat_1.0.0.2.py\r\n")
+            got = b""
+            with contextlib.suppress(ConnectionError):
+                data.sendall(garbage)
+                while piece := data.recv(MIB):
+                    got += piece
+            assert CONTENT["thermostat_1.0.0.2.py"] not in got
+            # The handshake may have failed before the file was asked for, or after.
+            while (reply := session.reply())[:1] == b"1":
+                pass
+            assert reply[:1] in (b"4", b"5")
+
+
+# --- publishers
+
+ODD = ("", ".py", "_1.0.0.9.py", ".ota", "_1.0.0.9.ota", "/x.py", "/..", "/.")
+
+
+@pytest.fixture
+def publishing(start: Start) -> Attacked:
+    """A server with a publisher, whose folder has links out of it, as the boards' has."""
+    return start(more='[[account]]\nname = "ci"\nfolder = "published"\nrole = "publisher"\n')
+
+
+@settings(deadline=None, max_examples=30, database=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_no_spelling_of_a_path_lets_a_publisher_write_elsewhere(publishing: Attacked, data: st.DataObject) -> None:
+    before = outside(publishing.published, OWN)
+    with publishing.session("ci") as session:
+        for _ in range(4):
+            path = data.draw(spellings()) + data.draw(st.sampled_from(ODD)).encode()
+            other = data.draw(spellings())
+            for command, content in (
+                *((b"STOR " + path, b"x = 1\n"), (b"APPE " + path, b"x = 1\n"), (b"STOU " + path, b"x = 1\n")),
+                *((b"MKD " + path, None), (b"RNFR " + path, None), (b"RNTO " + other, None), (b"RMD " + path, None)),
+                *((b"RNFR lib/sensor.py", None), (b"RNTO " + path, None), (b"DELE " + path, None)),
+                *((b"SITE LOCK " + path, None), (b"SITE UNLOCK " + path, None), (b"MFMT 20200101000000 " + path, None)),
+            ):
+                reply, got = session.ask(command, content)
+                assert reply[:1] in (b"2", b"3", b"4", b"5"), (command, reply)
+                assert got == b""
+        assert not session.leaks()
+    assert outside(publishing.published, OWN) == before
+    publishing.check()
