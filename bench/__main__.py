@@ -17,7 +17,9 @@ from bench import (
     audit,
     download,
     esp8266,
+    fleet,
     frame,
+    ftp_load,
     guard,
     heap,
     link_heap,
@@ -50,6 +52,8 @@ TABLES = (
     "peer",
     "plain-files",
     "provision",
+    "server",
+    "fleet",
     "audit",
 )
 # Only when it is asked for: it takes minutes.
@@ -81,6 +85,8 @@ def main() -> int:
         "peer": peer.measure,
         "plain-files": plain_files.measure,
         "provision": provision.measure,
+        "server": ftp_load.measure,
+        "fleet": fleet.measure,
         "audit": lambda work: audit.measure(work, options.rounds),
     }
     console = make_console()
