@@ -85,7 +85,8 @@ class Served:
     """The server, in this thread, and what it serves."""
 
     def __init__(self) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="otalink-fuzz-ftp-"))
+        # In the folder of the run.
+        self.folder = Path(tempfile.mkdtemp(prefix="served-", dir=Path.cwd()))
         self.releases, self.published = self.folder / "releases", self.folder / "published"
         self.releases.mkdir()
         fill(self.releases)
