@@ -211,7 +211,7 @@ def release_list(
     """List the releases in a folder, who signed them, and say what is passed over."""
     from otalink_host.keys import for_boards, load_all
 
-    folders = [folder] if folder is not None else sorted({account.folder for account in load_settings(config).accounts})
+    folders = [folder] if folder is not None else sorted(load_settings(config).folders)
     notes: list[str] = []
     try:
         known = load_all(keys_folder(config, keys))
@@ -368,9 +368,9 @@ def make(
 def _check_output(config: Path, output: Path) -> None:
     """Refuses to write a release where boards fetch it already."""
     settings = settings_if_any(config)
-    for account in settings.accounts if settings is not None else ():
-        if output.resolve().is_relative_to(account.folder.resolve()):
-            raise UserError(f"--output: boards fetch from {account.folder}: build it elsewhere, then publish it")
+    for folder in settings.folders if settings is not None else ():
+        if output.resolve().is_relative_to(folder.resolve()):
+            raise UserError(f"--output: boards fetch from {folder}: build it elsewhere, then publish it")
 
 
 def _bytes(count: int) -> str:
