@@ -304,7 +304,8 @@ def make_record(path, count, seed):
             file.write(line)
 
 def peak(count):
-    # The smallest heap beside what is in use already, in steps of 1 KiB; where the pieces lie makes one of difference.
+    # The smallest heap beside what is in use already, in KiB. Where the pieces lie, and what looks like a pointer to
+    # one, makes some of difference; a word for each of a thousand files would be eight, their paths thirty.
     make_record("/.otalink/installed", count, 1)
     make_record("/.otalink/incoming", count, 2)
     with open("/folder/0003.bin.ota-new", "wb") as file:
@@ -330,7 +331,7 @@ def peak(count):
 import gc
 put({".otalink/x": b"", "folder/x": b""})
 few, many = peak(10), peak(1000)
-print(many - few <= 2, few < 24)
+print(many - few < 7, few < 20)
 """
     )
     assert lines == ["True True"]
