@@ -7,6 +7,7 @@ from typing import Any
 from pyftpdlib.exceptions import AuthenticationFailed
 
 from otalink_host.accounts import password_matches
+from otalink_host.ftp_filesystem import REPORT_PATH
 from otalink_host.settings import Account
 
 logger = logging.getLogger("otalink.server")
@@ -47,10 +48,13 @@ class Authorizer:
         return str(self._accounts[username].folder)
 
     def has_perm(self, username: str, perm: str, path: str | None = None) -> bool:
-        return perm in self.get_perms(username)
+        # A board writes its report, and nothing else.
+        is_report = perm == "w" and path == REPORT_PATH
+        return perm in self.get_perms(username) or (is_report and self._accounts[username].role == "board")
 
     def get_perms(self, username: str) -> str:
-        return "elr"
+        # What may be done with it, ftp_upload.py and upload_rules.py say.
+        return "elr" if self._accounts[username].role == "board" else "elrdfmw"
 
     def get_msg_login(self, username: str) -> str:
         return "Login successful."

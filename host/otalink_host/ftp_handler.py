@@ -15,20 +15,23 @@ from typing import Any
 from pyftpdlib import ioloop  # noqa: F401
 from pyftpdlib.handlers import DTPHandler, FTPHandler
 
-from otalink_host.ftp_filesystem import VirtualFolder
+from otalink_host.ftp_filesystem import VirtualFolder, printable
+from otalink_host.ftp_upload import UPLOAD_COMMANDS, UploadDataMixin, UploadMixin
 
 logger = logging.getLogger("otalink.server")
 
 # Whoever has not logged in by then, in seconds, gives up the place to somebody else.
 LOGIN_TIMEOUT = 60
-# Everything that a board may say. What is not here is not understood: writing, SITE, and PORT, by which a server can be
-# made to connect to others.
-BOARD_COMMANDS = (
+# Everything that a client may say, by the accounts' leave. What is not here is not understood: APPE and STOU, SITE for
+# anything but a publisher's lock, and PORT, by which a server can be made to connect to others.
+_COMMANDS = (
     *("USER", "PASS", "QUIT", "REIN", "NOOP", "SYST", "STAT", "HELP", "FEAT", "OPTS"),
     *("PWD", "XPWD", "CWD", "XCWD", "CDUP", "XCUP"),
     *("LIST", "NLST", "MLSD", "MLST", "SIZE", "MDTM"),
     *("PASV", "EPSV", "TYPE", "STRU", "MODE", "REST", "RETR", "ABOR"),
+    *("STOR", "RNFR", "RNTO", "DELE", "MKD", "XMKD", "RMD", "XRMD"),
 )
+COMMANDS = {name: FTPHandler.proto_cmds[name] for name in _COMMANDS} | UPLOAD_COMMANDS
 
 
 @dataclass(frozen=True)
@@ -63,17 +66,17 @@ class PassiveDTP(FTPHandler.passive_dtp):  # type: ignore[misc]  # pyftpdlib has
         super().listen(backlog)
 
 
-class DataHandler(DTPHandler):  # type: ignore[misc]  # pyftpdlib has no type hints
+class DataHandler(UploadDataMixin, DTPHandler):  # type: ignore[misc]  # pyftpdlib has no type hints
     """A data connection that reports what it sent."""
 
     def close(self) -> None:
         # Ahead of pyftpdlib's own record, which comes after the client has its reply: whoever has that finds this.
-        if not self._closed and self.file_obj is not None:
+        if not self._closed and self.file_obj is not None and not self.receive:
             self.cmd_channel.record_transfer(self)
         super().close()
 
 
-class Handler(FTPHandler):  # type: ignore[misc]  # pyftpdlib has no type hints
+class Handler(UploadMixin, FTPHandler):  # type: ignore[misc]  # pyftpdlib has no type hints
     """A client's session. The attributes without a value are each server's own."""
 
     banner = "otalink ready."
@@ -169,8 +172,3 @@ class Handler(FTPHandler):  # type: ignore[misc]  # pyftpdlib has no type hints
 
     def _client(self) -> str:
         return str(self.remote_ip).removeprefix("::ffff:")
-
-
-def printable(text: str) -> str:
-    """`text` from a client, fit for one line of a log."""
-    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text[:200])

@@ -1,7 +1,7 @@
 """The FTP server: pyftpdlib's asynchronous one, with otalink's accounts, folders and limits.
 
-A board may list and read in its own folder and nothing else: there is no command here that writes, and nobody gets out
-of the folder, be it by `..` or by a symbolic link. No password is ever logged. This file reads no settings file and
+A board may list and read in its own folder, and leave a report; a publisher may publish as well. Nobody gets out of the
+folder, be it by `..` or by a symbolic link. No password is ever logged. This file reads no settings file and
 prints nothing: it logs to the logger `otalink.server`, and the command line shows that.
 """
 
@@ -17,13 +17,12 @@ from typing import Any
 
 # Ahead of the others: it imports asyncore without the warning that Python 3.11 gives.
 from pyftpdlib import ioloop
-from pyftpdlib.handlers import FTPHandler
 from pyftpdlib.servers import FTPServer as PyftpdlibServer
 
 from otalink_host.accounts import load_passwords
 from otalink_host.errors import UserError
 from otalink_host.ftp_authorizer import Authorizer, Reread
-from otalink_host.ftp_handler import BOARD_COMMANDS, Handler, Transfer
+from otalink_host.ftp_handler import COMMANDS, Handler, Transfer
 from otalink_host.listening import BACKLOG, listen, raise_descriptor_limit
 from otalink_host.settings import Settings
 
@@ -71,7 +70,8 @@ class FtpServer:
                 "auth_failed_timeout": failed_login_delay,
                 "sessions_max": settings.sessions,
                 "transfers": self._transfers,
-                "proto_cmds": {name: FTPHandler.proto_cmds[name] for name in BOARD_COMMANDS},
+                "settings": settings,
+                "proto_cmds": COMMANDS,
             },
         )
         self._server = _Server(listener, handler, ioloop=self._loop, backlog=BACKLOG)
@@ -88,8 +88,10 @@ class FtpServer:
 
     def run(self) -> None:
         """Serves until `stop` is called, from another thread or a signal handler."""
+        timeout = TICK
         while not self._stop.is_set():
-            self._loop.loop(timeout=TICK, blocking=False)
+            soonest = self._loop.loop(timeout=timeout, blocking=False)
+            timeout = TICK if soonest is None else min(TICK, soonest)
 
     def stop(self) -> None:
         """Makes `run` return within a tenth of a second."""

@@ -16,6 +16,7 @@ from otalink_host.toml_file import REQUIRED, Check, TomlFile, number, one_of, te
 
 CONFIG_NAME = "otalink.toml"
 SECRETS_NAME = "otalink.secrets"
+REPORTS_NAME = "reports"
 DEFAULT_PORT = 2121
 # Below every system's range of ports for outgoing connections (Linux from 32768, Windows and macOS from 49152), so that
 # no other program happens to sit on one of them.
@@ -23,7 +24,9 @@ DEFAULT_PASSIVE_PORTS = range(30000, 30100)
 DEFAULT_SESSIONS = 250
 # Where the system offers only select(), Python takes 512 sockets: two a session, and the one that listens.
 SESSIONS_MAX = 10_000 if hasattr(select, "poll") else 250
-ROLES = ("board",)
+ROLES = ("board", "publisher")
+# What one upload may have, in bytes: a release for a board with 16 MB of flash, several times over.
+DEFAULT_UPLOAD_MAX = 64 << 20
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,8 @@ class Settings:
     `address` is an IP address of this machine ("0.0.0.0": all of them), `port` 0 a free one that the system chooses.
     `passive_ports` None leaves the data connections' ports to the system. `sessions` counts the boards that are served
     at once, each with a control and a data connection. `secrets` is the file that holds the passwords, `path` the
-    otalink.toml that this came from, or None.
+    otalink.toml that this came from, or None. `unsigned` lets publishers upload what nobody signed, though there are
+    keys; `upload_max` is how many bytes one file of theirs may have; `reports` the folder for the boards' reports.
     """
 
     accounts: tuple[Account, ...]
@@ -54,6 +58,9 @@ class Settings:
     sessions: int = DEFAULT_SESSIONS
     secrets: Path | None = None
     path: Path | None = None
+    unsigned: bool = False
+    upload_max: int = DEFAULT_UPLOAD_MAX
+    reports: Path | None = None
 
 
 def load_settings(path: Path) -> Settings:
@@ -103,13 +110,21 @@ class _Reader(TomlFile):
     """Takes an otalink.toml apart."""
 
     def settings(self) -> Settings:
-        self.check_keys(self.document, ("secrets", "server", "account"), "")
+        self.check_keys(self.document, ("secrets", "reports", "server", "publishing", "account"), "")
         server = self.section("server", ("address", "port", "passive_ports", "masquerade_address", "sessions"))
 
         def value(key: str, default: Any, check: Check) -> Any:
             return self.value(server, key, "server", default, check)
 
+        publishing = self.section("publishing", ("unsigned", "upload_max"))
+
+        def publishing_value(key: str, default: Any, check: Check) -> Any:
+            return self.value(publishing, key, "publishing", default, check)
+
         return Settings(
+            unsigned=publishing_value("unsigned", Settings.unsigned, _yes_or_no),
+            upload_max=publishing_value("upload_max", Settings.upload_max, number(1, 1 << 40)),
+            reports=self.value(self.document, "reports", "", self._under(REPORTS_NAME), text(self._file)),
             address=value("address", Settings.address, text(check_address)),
             port=value("port", Settings.port, number(0, 65535)),
             passive_ports=value("passive_ports", Settings.passive_ports, _ports),
@@ -167,6 +182,12 @@ def _ports(value: Any) -> range:
     return range(first, last + 1)
 
 
+def _yes_or_no(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError("true or false, without quotes")
+    return value
+
+
 def _masquerade(address_text: str) -> str:
     try:
         address = ipaddress.IPv4Address(address_text)
@@ -199,6 +220,13 @@ passive_ports = [{DEFAULT_PASSIVE_PORTS[0]}, {DEFAULT_PASSIVE_PORTS[-1]}]
 # How many boards are served at once; the others are told to come back later.
 sessions = {DEFAULT_SESSIONS}
 
+# [publishing]
+# Publishers upload release files that one of the keys beside this file has signed; here, unsigned ones and plain
+# folders as well. Where there is no key, they always may.
+# unsigned = true
+# How many bytes one file of theirs may have.
+# upload_max = {DEFAULT_UPLOAD_MAX}
+
 [[account]]
 name = "board"
 
@@ -208,6 +236,6 @@ folder = "releases"
 # Where that folder appears to the boards: "/", or for example "/test".
 virtual_path = "/"
 
-# A board may list and read, nothing else.
+# A board may list and read, and leave its report; a publisher may publish and withdraw releases as well.
 role = "board"
 """

@@ -47,6 +47,7 @@ def test_the_file_that_init_writes_says_the_defaults(tmp_path: Path) -> None:
         accounts=(Account("board", tmp_path / "releases", "/", "board"),),
         secrets=tmp_path / "otalink.secrets",
         path=tmp_path / "otalink.toml",
+        reports=tmp_path / "reports",
     )
 
 
@@ -67,6 +68,10 @@ def test_what_is_not_said_has_a_default(config: Path) -> None:
 def test_every_value_arrives(config: Path) -> None:
     config.write_text(
         """\
+reports = "said"
+[publishing]
+unsigned = true
+upload_max = 1000
 [server]
 address = "192.168.0.10"
 port = 21
@@ -81,6 +86,7 @@ role = "board"
 [[account]]
 name = "other"
 folder = "releases"
+role = "publisher"
 """
     )
     settings = load_settings(config)
@@ -90,8 +96,14 @@ folder = "releases"
         passive_ports=range(40000, 40002),
         masquerade_address="203.0.113.7",
         sessions=7,
-        accounts=(Account("board", config.parent / "releases", "/test"), Account("other", config.parent / "releases")),
+        accounts=(
+            Account("board", config.parent / "releases", "/test"),
+            Account("other", config.parent / "releases", role="publisher"),
+        ),
         secrets=config.parent / "otalink.secrets",
+        unsigned=True,
+        upload_max=1000,
+        reports=config.parent / "said",
         path=config,
     )
 
@@ -130,7 +142,7 @@ def test_a_wrong_value_is_one_line_with_file_line_key_and_what_is_allowed(
         ('folder = "nowhere"', "make it with: mkdir"),
         ('virtual_path = "test"', "/ or a path like /test"),
         ('virtual_path = "/../up"', "/ or a path like /test"),
-        ('role = "publisher"', 'allowed: "board"'),
+        ('role = "printer"', 'allowed: "board"'),
     ],
 )
 def test_a_wrong_account_is_found_in_its_section(config: Path, line: str, allowed: str) -> None:
@@ -145,7 +157,7 @@ def test_a_wrong_account_is_found_in_its_section(config: Path, line: str, allowe
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("prot = 2121\n" + GOOD, ":1: prot is not known: known here: secrets, server, account"),
+        ("prot = 2121\n" + GOOD, ":1: prot is not known: known here: secrets, reports, server, publishing, account"),
         (GOOD.replace("port", "prot"), ":2: prot in [server] is not known: did you mean port?"),
         (GOOD + 'virtual_pth = "/"\n', ":7: virtual_pth in [[account]] number 1 is not known: did you mean virtual"),
         (GOOD + 'password = "x"\n', ":7: password in [[account]] number 1 is not known"),
