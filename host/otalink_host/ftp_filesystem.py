@@ -55,9 +55,10 @@ class Upload:
 
     def flush_to_disk(self) -> None:
         """Puts all of it on the disk, and closes it."""
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        # pyftpdlib has closed it when it tells that all of it came.
         self._file.close()
+        with self.part.open("rb+") as file:
+            os.fsync(file.fileno())
 
     def close(self) -> None:
         # What no disk takes any more is of no use, either.

@@ -36,6 +36,8 @@ REPORT_MAX = 4096
 REPORT_INTERVAL = 1.0
 # Seconds between two looks whether a release file is verified.
 _POLL = 0.02
+# Seconds in which a session must not end for an upload to count that nothing else proves to be whole.
+_GRACE = 0.25
 # A publisher's lock: pyftpdlib turns the argument of a command that needs a permission into a path.
 UPLOAD_COMMANDS = {
     f"SITE {name}": {"perm": "m", "auth": True, "arg": True, "help": f"Syntax: SITE {name} <SP> folder."}
@@ -145,9 +147,12 @@ class UploadMixin(FTPHandler):  # type: ignore[misc]  # as above
 
     def on_file_received(self, file: str) -> None:
         if self._upload is not None:
-            # A client that was killed closes both of its connections: that of the session may come a moment later.
+            # The data of a client that was killed ends like a file's; that its session ended shows a moment later. A
+            # part needs a rename, and in a release file what is missing shows.
+            name = posixpath.basename(file)
+            proves_itself = name.startswith(PART_PREFIX) or upload_rules.is_release_file(name)
             self._is_ending = True
-            self.call_later(0, self._take_upload, self._upload)
+            self.call_later(0 if proves_itself else _GRACE, self._take_upload, self._upload)
 
     def on_incomplete_file_received(self, file: str) -> None:
         if self._upload is not None:

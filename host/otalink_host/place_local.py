@@ -115,13 +115,11 @@ class LocalPlace:
 
                     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
-                raise UserError(
-                    f"another publish into {self.folder} is under way: wait for it, then publish again"
-                ) from None
+                raise UserError(f"another publish into {self} is under way: wait for it, then publish again") from None
             try:
                 # The one before may have removed the file between our opening and our locking it.
                 if not path.exists() or not os.path.samestat(os.fstat(file.fileno()), path.stat()):
-                    raise UserError(f"another publish into {self.folder} has just ended: publish again")
+                    raise UserError(f"another publish into {self} has just ended: publish again")
                 yield
             finally:
                 # Windows does not remove an open file: there it stays, empty and hidden.

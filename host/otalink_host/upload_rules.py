@@ -94,7 +94,7 @@ def check_release_file(place: LocalPlace, part: str, path: str, settings: Settin
         stream.seek(0)
         digest = digest_stream(stream)
     found, is_there = file_place(folder, release.name, release.version, size, digest, allow_older=True)
-    if found != name:
+    if is_there and found != name:
         raise UserError(f"{release.name} {format_version(release.version)} is published already, as {found}")
     return is_there
 
