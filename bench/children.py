@@ -33,6 +33,10 @@ class Child:
             self.close()
             raise
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     def ask(self) -> Any:
         """What the child has to report since it was last asked."""
         _stream(self._process.stdin).write("report\n")

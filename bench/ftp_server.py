@@ -1,4 +1,7 @@
-"""A process that serves a folder by pyftpdlib, counts what it sends, and can hold its data back to a steady pace."""
+"""A process that serves a folder by pyftpdlib, counts what it sends, and can hold its data back to a steady pace.
+
+With the path of a certificate it serves over TLS, and counts nothing.
+"""
 
 import socket
 import sys
@@ -9,7 +12,7 @@ from typing import Any
 # Ahead of the others: it imports asyncore without the warning that Python 3.11 gives.
 from pyftpdlib import ioloop
 from pyftpdlib.authorizers import DummyAuthorizer
-from pyftpdlib.handlers import DTPHandler, FTPHandler
+from pyftpdlib.handlers import DTPHandler, FTPHandler, TLS_FTPHandler
 from pyftpdlib.servers import FTPServer
 
 from bench.children import end_with_parent
@@ -88,7 +91,22 @@ class PacedData(CountingData):
         super().close()
 
 
-class CountingControl(FTPHandler):  # type: ignore[misc]  # pyftpdlib has no type hints
+class Quiet:
+    """A control connection that logs nothing."""
+
+    def log(self, msg: str, logfun: object = None) -> None:
+        pass
+
+    logline = log
+
+    def log_cmd(self, cmd: str, arg: str, respcode: int, respstr: str) -> None:
+        pass
+
+    def log_transfer(self, *arguments: Any, **keywords: Any) -> None:
+        pass
+
+
+class CountingControl(Quiet, FTPHandler):  # type: ignore[misc]  # pyftpdlib has no type hints
     """A control connection that counts."""
 
     banner = "ready"
@@ -107,18 +125,6 @@ class CountingControl(FTPHandler):  # type: ignore[misc]  # pyftpdlib has no typ
         self.counts.control("received", len(data))
         return data
 
-    # Counting is enough.
-    def log(self, msg: str, logfun: object = None) -> None:
-        pass
-
-    logline = log
-
-    def log_cmd(self, cmd: str, arg: str, respcode: int, respstr: str) -> None:
-        pass
-
-    def log_transfer(self, *arguments: Any, **keywords: Any) -> None:
-        pass
-
 
 def main() -> None:
     folder, rate = sys.argv[1], int(sys.argv[2])
@@ -134,6 +140,12 @@ def main() -> None:
             "dtp_handler": type("Data", (PacedData,), {"rate": rate}) if rate else CountingData,
         },
     )
+    if len(sys.argv) > 3:
+        handler = type(
+            "Handler",
+            (Quiet, TLS_FTPHandler),
+            {"authorizer": authorizer, "certfile": sys.argv[3], "tls_control_required": True},
+        )
     server = FTPServer(("127.0.0.1", 0), handler, ioloop=ioloop.IOLoop())
     print(server.address[1], flush=True)
     end_with_parent(counts.report)

@@ -35,8 +35,8 @@ _TEXTS = {
     "policy": "newer",
     "restart": "reset",
 }
-# What has rules of its own, below or elsewhere: board_setup.py, link_setup.py.
-_OTHERS = ("keys", "wifi", "ethernet", "ntp", "link")
+# What has rules of its own, below or elsewhere: board_setup.py, link_setup.py, tls_setup.py.
+_OTHERS = ("keys", "wifi", "ethernet", "ntp", "link", "tls")
 # The server that is asked for the time before TLS, where the clock has not been set; "ntp": null asks none.
 NTP = "pool.ntp.org"
 
@@ -45,9 +45,9 @@ class Config:
     """Settings as attributes, named as the keys of `/otalink.json`. It has no methods: see phase.py.
 
     `server` has those that an FTP client takes, `keys` the public keys of releases, base64 text by key id. `network`
-    is None, or what board_setup.check makes of `wifi` and `ethernet`. `password` of `configure` may be a reference,
-    see board_secret.py. `unknown` lists keys that this version of otalink does not know: a newer one may have written
-    them.
+    is None, or what board_setup.check makes of `wifi` and `ethernet`; `tls` None, or what tls_setup.check gives.
+    `password` of `configure` may be a reference, see board_secret.py. `unknown` lists keys that this version of otalink
+    does not know: a newer one may have written them.
     """
 
 
@@ -96,7 +96,12 @@ def configure(values: object) -> Config:
         from otalink.board_setup import check
 
         config.network = check(values)
-    config.server = config.host, config.port, config.user, config.password, config.timeout, config.stall
+    config.tls = values.get("tls")
+    if config.tls is not None:
+        from otalink.tls_setup import check
+
+        config.tls = check(config.tls, config)
+    config.server = config.host, config.port, config.user, config.password, config.timeout, config.stall, config.tls
     return config
 
 

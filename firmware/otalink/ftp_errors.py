@@ -6,6 +6,7 @@ import errno
 from micropython import const
 
 from otalink.errors import FtpError, OtaError, ProtocolError, ReleaseError, ResumeError, TransferError
+from otalink.phase import call
 
 # The server's word on a broken data connection is worth a short wait, no more.
 _LAST_WORD_MS = const(2000)
@@ -49,6 +50,8 @@ def failure(session, key, arguments):
         return ResumeError(_RESUMES[key].format(*arguments))
     number = errno.ETIMEDOUT if key == "silent" else None
     words = list(arguments)
+    if words and session.tls is not None:
+        words[-1] = call("tls_errors.words", words[-1])
     if words and isinstance(words[-1], OSError):
         number = words[-1].errno
         words[-1] = _REASONS.get(number) or _OTHERS[key in ("connect", "no data")].format(number)
@@ -60,11 +63,16 @@ def failure(session, key, arguments):
 
 def refusal(session, line, code, text):
     """The error that the server's reply to `line` makes."""
+    command = line
     if line.startswith(("USER ", "PASS ")):
         line = f"the login of {session._user} (check user and password)"
     answer = "refused" if code >= 400 else "gave no fitting answer to"
     text = quote(session, f"{code} {text}")
     text = f"FTP server {session._host}:{session._port} {answer} {line}: {text}"
+    if session.tls is not None:
+        hint = call("tls_errors.hint", command, code, session.tls[-1] is not None)
+        if hint is not None:
+            text = f"{text}: {hint}"
     return FtpError(text, code) if code >= 400 else ProtocolError(text)
 
 

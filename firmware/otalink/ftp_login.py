@@ -3,6 +3,7 @@
 from otalink.connect import connect_socket
 from otalink.ftp_reply import check_argument
 from otalink.ftp_session import FtpSession
+from otalink.phase import run
 from otalink.resolve import resolve
 
 
@@ -48,6 +49,8 @@ async def log_in(session):
         code, text = await session._reply()
     if code != 220:
         raise session._refusal("a session", code, text)
+    if session.tls is not None:
+        await run("ftp_tls.begin", session)
     code, text = await session._command("USER " + session._user, (2, 3))
     if code == 331:
         code, text = await session._command("PASS " + session._password, (2, 3))

@@ -1,6 +1,7 @@
 """A session with an FTP server (RFC 959, RFC 2428, RFC 3659): login, commands and replies, and files fetched by it.
 
-It has what a download needs, and no more; `ftp.py` has the other commands. The application goes on while it works.
+It has what a download needs, and no more; `ftp.py` has the other commands, `ftp_tls.py` TLS. The application goes on
+while it works.
 
 Rules that it keeps:
 - Every stage has a deadline, the banner included. One task a command watches the clock, so that no read needs a
@@ -13,8 +14,8 @@ Rules that it keeps:
 - Moving data allocates nothing: one buffer of the caller's, filled in place and handed to a callable. A socket is read
   by itself first, and waited for by asyncio's stream when nothing is there, which allocates.
 
-`connect.py` makes every socket, and `_take` alone takes up a control connection's: that is where TLS takes hold in
-mid-stream.
+`connect.py` makes every socket. ftp_tls.py takes the control connection over to TLS in mid-stream,
+ftp_tls_data.py those for data.
 """
 
 import asyncio
@@ -39,8 +40,9 @@ class FtpSession:
     """A session with one server, which logs in when a command needs it, and anew when it was dropped.
 
     `timeout` bounds each stage (connection, banner, each reply), `stall` the time without a byte of data; seconds.
-    One command at a time. The errors are TransferError (trying again may help; FtpError has the server's code) and
-    ProtocolError; a path that would smuggle in a second command is a ValueError.
+    `tls` is None, or what tls_setup.check gives. One command at a time. The errors are TransferError (trying again may
+    help; FtpError has the server's code) and ProtocolError; a path that would smuggle in a second command is a
+    ValueError.
 
     A subclass runs each of its commands by `_run`, and calls `_arm` at each stage.
     """
@@ -48,7 +50,7 @@ class FtpSession:
     # A subclass may know how to ask for the size of a file, and whether to.
     asks_size = False
 
-    def __init__(self, host, port=21, user="anonymous", password="otalink", timeout=10, stall=30):
+    def __init__(self, host, port=21, user="anonymous", password="otalink", timeout=10, stall=30, tls=None):
         for text in (host, user, password):
             check_argument(text)
         self._host = host
@@ -57,6 +59,7 @@ class FtpSession:
         self._password = password
         self._timeout_ms = int(timeout * 1000)
         self._stall_ms = int(stall * 1000)
+        self.tls = tls
         # The control connection: its socket, the address that it goes to, the replies that came over it.
         self._control = self._address = self._replies = None
         self._data = None
@@ -134,12 +137,12 @@ class FtpSession:
         """
         if self._control is not None and not self._replies.is_idle():
             self.close()
-        link[:] = self._control, self._address, self._addresses, self.folder, self._has_epsv, self._has_rest
+        link[:] = self._control, self._address, self._addresses, self.folder, self._has_epsv, self._has_rest, self.tls
         self._control = None
 
     def resume(self, link):
         """Takes the session out of `link`."""
-        control, address, self._addresses, self.folder, self._has_epsv, self._has_rest = link
+        control, address, self._addresses, self.folder, self._has_epsv, self._has_rest, self.tls = link
         link.clear()
         if control is not None:
             self._take(control, address)
@@ -254,12 +257,13 @@ class FtpSession:
                 self._answered = reply[0] != 421
                 self._epsv_asked = False
                 return reply
-            await readable(self._control)
-            self._hear(buffer)
-            await asyncio.sleep_ms(0)  # a server that never pauses must not hold up the watch
+            if self._hear(buffer):
+                await asyncio.sleep_ms(0)  # a server that never pauses must not hold up the watch
+            else:
+                await readable(self._control)
 
     def _hear(self, buffer):
-        # Takes what is there of the control connection.
+        # Takes what is there of the control connection; gives the bytes, or None.
         try:
             n = self._control.readinto(buffer)
         except OSError as error:
@@ -271,10 +275,12 @@ class FtpSession:
                 self._replies.hear(buffer[:n])
             except ProtocolError as error:
                 raise call("ftp_errors.nonsense", self, error)
+        return n
 
     # Data connections
 
-    async def _open_data(self):
+    async def _open_data(self, size=None):
+        # `size` is that of the file, if it is known: then its data needs no end.
         address = self._address
         only_epsv = ":" in address  # PASV knows no IPv6
         port = None
@@ -294,6 +300,8 @@ class FtpSession:
         except OSError as error:
             raise self._failure("no data", port, error)
         self._has_epsv = had_epsv
+        if self.tls and self.tls[-1]:
+            self._data = call("ftp_tls_data.wrap", self, size)
 
     async def _finish(self, line, final):
         # The data has ended: what does the server say? What it still has to write may take its time.
@@ -331,6 +339,9 @@ class FtpSession:
                 if sink(buffer if start == 0 and n == room else view[start:n]) is True:
                     return got + n, True
             got += n
+            # Under TLS nothing may come behind it, not even the end.
+            if got == size and hasattr(data, "readable"):
+                return got, False
             if ticks_diff(ticks_ms(), yielded) >= _YIELD_MS:
                 self._arm(self._stall_ms)
                 await asyncio.sleep_ms(0)
@@ -343,7 +354,7 @@ class FtpSession:
             if offset > size:
                 raise self._failure("replaced", path, size, offset)
             return 0
-        await self._open_data()
+        await self._open_data(size)
         skip = offset
         if offset and self._has_rest and size is not None:
             # Right before RETR, as RFC 3659 section 5.3 has it. Where the length is not known, nothing would tell that
@@ -369,4 +380,5 @@ class FtpSession:
 
 def readable(sock):
     """Await it: until there is something to read on the socket, or an end or an error of the connection."""
-    return asyncio.StreamReader(sock).read(0)
+    # A data connection over TLS knows best by itself (ftp_tls_data.py).
+    return sock.readable() if hasattr(sock, "readable") else asyncio.StreamReader(sock).read(0)

@@ -12,14 +12,14 @@ _LAST_WORD_MS = const(2000)
 
 async def stop(session, final):
     """Ends the data of an FtpSession; `final` is the reply that began it, as (code, text)."""
-    # Servers say so in one reply, each with a code of its own; without it the session is worth nothing any more, but
-    # what came is.
+    # Servers say so in one reply, each with a code of its own, Pure-FTPd with another 150; without it the session is
+    # worth nothing any more, but what came is.
     session._data.close()
     session._data = None
     session._arm(min(session._timeout_ms, _LAST_WORD_MS))
     try:
-        while final[0] < 200:
-            final = await session._reply()
+        if final[0] < 200:
+            await session._reply()
         return
     except OtaError:
         pass

@@ -34,6 +34,8 @@ async def store(session, path, source, buffer):
                 session._arm(session._stall_ms)
             await asyncio.sleep_ms(0 if n else _FULL_MS)
         sent += size
+    if not sent and hasattr(data, "readable"):
+        raise ValueError(f"{path} has no bytes, and without any MicroPython begins no TLS: it cannot be stored")
     await session._finish(line, final)
     size = await session._fact("SIZE", path)
     if size is not None and size != sent:

@@ -60,11 +60,12 @@ class Connection:
             link._own = link._greet()
             if link._ca is not None:
                 stage = "secure"
-                from otalink.link_tls import secure
+                from otalink.tls import secure, trust
 
                 # Only writing tells that the handshake is over.
                 frame = link._encode(link._own.pop(0) if link._own else format_message("ping"))
-                sock = await secure(sock, link._ca, link._server_name, frame, link._timeout_ms, link._ntp)
+                context = await trust(link._ca, link._ntp, link._timeout_ms)
+                sock = await secure(sock, context, link._server_name, frame, link._timeout_ms)
                 link.sent += 1
             stage = "serve"
             await self._serve(sock)

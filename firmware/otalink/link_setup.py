@@ -58,7 +58,9 @@ def check(host, port, options):
     if (found["ca"] is None) != (found["server_name"] is None):
         raise ValueError("ca and server_name belong together: the one who signed, and the name in the certificate")
     if found["ca"] is not None:
-        _check_certificate(found["ca"])
+        from otalink.certificate import read
+
+        read(found["ca"])
     return found
 
 
@@ -126,15 +128,3 @@ def _link(values, where):
 
 def _is_number(value, kind):
     return isinstance(value, kind) and not isinstance(value, bool)
-
-
-def _check_certificate(path):
-    try:
-        with open(path, "rb") as file:
-            begin = file.read(2)
-    except OSError:
-        raise ValueError(f"ca: {path} cannot be read: put the certificate of who signed the host's on the board")
-    if begin[:1] != b"\x30":
-        raise ValueError(
-            f"ca: {path} is not in DER: convert it with `openssl x509 -in {path} -outform DER -out ca.der`"
-        )

@@ -5,7 +5,7 @@ import asyncio
 from micropython import const
 
 from otalink.errors import FolderChangedError, FtpError, InstallError, ReleaseError, TransferError
-from otalink.phase import network, run
+from otalink.phase import call, network, run
 
 _RETRY_DELAY_MAX = const(60)
 
@@ -18,7 +18,7 @@ async def failed(job, error):
     source, job.source = job.source, None
     try:
         if job.most is None or not isinstance(error, (TransferError, ReleaseError)):
-            raise error
+            raise call("tls_errors.of_job", job, error) if isinstance(error, MemoryError) else error
         await _wait(job, error)
     except (ReleaseError, InstallError):
         await run("files begin.discard", job)

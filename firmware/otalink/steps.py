@@ -28,7 +28,7 @@ async def failed(job, error):
     job.found = job.listing = job.sums = job.told = None
     if job.link and isinstance(error, ReleaseError):
         await run("ftp_session ftp_listing listing.leave", job)
-    raise error
+    raise call("tls_errors.of_job", job, error) if isinstance(error, MemoryError) else error
 
 
 def download(job):

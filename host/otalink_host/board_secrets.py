@@ -3,15 +3,15 @@
 The file is TOML, one section: `[board]`, and below it a line NAME = "SECRET" for each board. A secret is in no message.
 """
 
-import os
 from pathlib import Path
 
-from otalink_host.accounts import new_password
 from otalink_host.errors import UserError
-from otalink_host.secrets_file import append_secret, names_in, read_secrets
+from otalink_host.passwords import new_password
+from otalink_host.secrets_file import append_secret, change_secrets, create_secrets, read_secrets
 
 BOARD_SECRETS_NAME = "boards.secrets"
-_HEAD = "# The boards' secrets, by which they and this host know each other: for your eyes only."
+_EXAMPLE = 'NAME = "SECRET"'
+_HEAD = "The boards' secrets, by which they and this host know each other: for your eyes only."
 # Of 22 characters as `otalink init` makes passwords there is no guessing; below this there soon is.
 SECRET_MIN = 8
 SECRET_MAX = 128
@@ -20,7 +20,7 @@ NAME_MAX = 64
 
 def load_board_secrets(path: Path) -> dict[str, str]:
     """The secret of each board in the file `path`. Raises UserError when it is wrong, or others can read it."""
-    table = read_secrets(path, "board", 'NAME = "SECRET"')
+    table = read_secrets(path, "board", _EXAMPLE)
     return {check_board_name(path, name): _secret(path, name, secret) for name, secret in table.items()}
 
 
@@ -31,9 +31,7 @@ def secret_of(path: Path, name: str) -> str:
     """
     check_board_name(path, name)
     try:
-        # The mode is given as the file is made: at no moment can anybody else open it.
-        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
-            file.write(f"{_HEAD}\n\n[board]\n")
+        create_secrets(path, "board", _HEAD)
     except FileExistsError:
         known = load_board_secrets(path)
         if name in known:
@@ -48,23 +46,9 @@ def secret_of(path: Path, name: str) -> str:
 def forget_board(path: Path, name: str) -> bool:
     """Removes the line of the board `name` from the file `path`; False when it has none. The other lines stay as they
     are. Raises UserError when the file is wrong, or cannot be written."""
-    known = load_board_secrets(path)
-    if name not in known:
+    if name not in load_board_secrets(path):
         return False
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-    text = "".join(line for line in lines if names_in(line) != [name])
-    new = path.with_name(f"{path.name}.new")
-    try:
-        new.unlink(missing_ok=True)
-        with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8", newline="") as file:
-            file.write(text)
-        del known[name]
-        if load_board_secrets(new) != known:
-            new.unlink()
-            raise UserError(f"{path}: {name} does not stand in a line of its own: remove it by hand")
-        os.replace(new, path)
-    except OSError as error:
-        raise UserError(f"{path} cannot be written ({error.strerror})") from None
+    change_secrets(path, "board", _EXAMPLE, {name: None})
     return True
 
 

@@ -18,6 +18,7 @@ from otalink.plain import SUMS, parse_sums_line, target_path
 from otalink.record import format_header
 from otalink.version import format_version
 from otalink_host import release_file, repository, source_folder
+from otalink_host.board_tls import CA_PATH
 from otalink_host.compiler import Bytecode, Compiler, bytecode_of, compiler_options
 from otalink_host.errors import UserError
 from otalink_host.startup import check_release
@@ -87,6 +88,14 @@ def keeps_boot(root: Path, found: str | None) -> bool:
 def lay_out_settings(root: Path, settings: dict[str, Any]) -> None:
     """Writes `settings` as the board's /otalink.json."""
     (root / PATH.lstrip("/")).write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8", newline="\n")
+
+
+def lay_out_ca(root: Path, ca: bytes) -> None:
+    """Puts the certificate `ca`, in DER, where a board looks for it. Raises UserError when a file is in its way."""
+    path = root / CA_PATH.lstrip("/")
+    if path.exists() and path.read_bytes() != ca:
+        raise UserError(f"the application has a {CA_PATH} of its own, where the server's CA is to lie: rename it")
+    path.write_bytes(ca)
 
 
 def name_of(source: Path) -> str:

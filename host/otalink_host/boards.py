@@ -32,7 +32,7 @@ from typing import Any
 import otalink_boards
 from otalink.board import platform as release_platform
 from otalink_host.errors import UserError
-from otalink_host.toml_file import REQUIRED, Check, TomlFile, number, one_of, text
+from otalink_host.toml_file import REQUIRED, Check, TomlFile, list_of, number, one_of, text, truth
 
 FILE = "board.toml"
 MANIFEST = "manifest.py"
@@ -186,20 +186,20 @@ class _Reader(TomlFile):
             title=value("title", text(_words)),
             port=value("port", text(_word)),
             platform=value("platform", text(_word)),
-            machines=value("machines", _list(text(_words))),
+            machines=value("machines", list_of(text(_words))),
             arch=value("arch", text(one_of(ARCHITECTURES))),
-            usb=value("usb", _list(text(_usb), 0)),
+            usb=value("usb", list_of(text(_usb), 0)),
             filesystem=value("filesystem", text(one_of(FILESYSTEMS))),
             flash_size=value("flash_size", number(1, _32_BITS)),
             filesystem_size=value("filesystem_size", number(1, _32_BITS)),
-            network=value("network", _list(text(one_of(NETWORKS)))),
+            network=value("network", list_of(text(one_of(NETWORKS)))),
             heap=self.value(heap, "free", "heap", REQUIRED, number(1, _32_BITS)),
             heap_stand_in=self.value(heap, "stand_in", "heap", REQUIRED, text(_heap_size)),
             image=self._image(),
             watchdog=self._watchdog(),
             verified=value("verified", _verified),
             reason=self._reason(),
-            notes=value("notes", _list(text(_words), 0), ()),
+            notes=value("notes", list_of(text(_words), 0), ()),
         )
 
     def _image(self) -> EspImage | Uf2Image | None:
@@ -218,7 +218,7 @@ class _Reader(TomlFile):
         files, offset = value("files", text(_words)), value("offset", number(0, _32_BITS))
         if kind == "esptool":
             return EspImage(files, value("chip", text(_word)), value("chip_id", number(0, 0xFFFF), None), offset)
-        return Uf2Image(files, value("families", _list(number(0, _32_BITS))), value("board_id", text(_words)), offset)
+        return Uf2Image(files, value("families", list_of(number(0, _32_BITS))), value("board_id", text(_words)), offset)
 
     def _watchdog(self) -> tuple[int, int] | None:
         table = self.section("watchdog", ("min", "max"))
@@ -228,7 +228,7 @@ class _Reader(TomlFile):
         return least, self.value(table, "max", "watchdog", REQUIRED, number(least, _MILLISECONDS_MAX))
 
     def _reason(self) -> str | None:
-        supported = self.value(self.document, "supported", "", True, _truth)
+        supported = self.value(self.document, "supported", "", True, truth)
         if supported and "reason" in self.document:
             raise self.wrong("reason", "", "is for a board with supported = false")
         reason: str | None = self.value(self.document, "reason", "", None if supported else REQUIRED, text(_words))
@@ -240,21 +240,6 @@ class _Reader(TomlFile):
                 f"the name of its folder, {self.path.parent.name!r}, of letters, digits, _ and one - at most"
             )
         return name
-
-
-def _list(check: Check, least: int = 1) -> Check:
-    def checked(value: Any) -> tuple[Any, ...]:
-        if not isinstance(value, list) or len(value) < least:
-            raise ValueError(f"a list in [ ] of {least} or more")
-        return tuple(check(each) for each in value)
-
-    return checked
-
-
-def _truth(value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise ValueError("true or false, without quotes")
-    return value
 
 
 def _verified(value: Any) -> str | None:

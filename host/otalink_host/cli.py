@@ -20,7 +20,18 @@ from rich.console import Console
 
 from otalink import __version__
 from otalink.errors import OtaError
-from otalink_host import attached_cli, boards_cli, flash_cli, keys_cli, peer_cli, release_cli, serve_cli
+from otalink_host import (
+    attached_cli,
+    audit_cli,
+    boards_cli,
+    cert_cli,
+    flash_cli,
+    keys_cli,
+    peer_cli,
+    release_cli,
+    serve_cli,
+    user_cli,
+)
 from otalink_host.errors import UserError
 from otalink_host.terminal import print_line
 
@@ -34,6 +45,8 @@ app = typer.Typer(
 )
 app.add_typer(release_cli.app, name="release")
 app.add_typer(keys_cli.app, name="keys")
+app.add_typer(audit_cli.app, name="audit")
+app.add_typer(cert_cli.app, name="cert")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -70,6 +83,7 @@ def _otalink(
 
 app.command(epilog=serve_cli.INIT_EXAMPLE)(serve_cli.init)
 app.command(epilog=serve_cli.SERVE_EXAMPLE)(serve_cli.serve)
+app.command(epilog=serve_cli.HEALTH_EXAMPLE)(serve_cli.health)
 app.command(help=peer_cli.PEER_HELP, epilog=peer_cli.PEER_EXAMPLE)(peer_cli.peer)
 app.command(epilog="Example: otalink fleet fleet.db")(peer_cli.fleet)
 app.command(epilog=flash_cli.FLASH_EXAMPLE)(flash_cli.flash)
@@ -77,6 +91,7 @@ app.command(help=boards_cli.HELP, epilog=boards_cli.EXAMPLE)(boards_cli.boards)
 app.command(epilog=attached_cli.STATUS_EXAMPLE)(attached_cli.status)
 app.command(epilog=attached_cli.ROLLBACK_EXAMPLE)(attached_cli.rollback)
 app.add_typer(attached_cli.config_app, name="config")
+app.add_typer(user_cli.app, name="user")
 app.command(epilog=attached_cli.UNPROVISION_EXAMPLE)(attached_cli.unprovision)
 
 

@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from otalink_host.audit import head_path, writers
 from otalink_host.board_secrets import BOARD_SECRETS_NAME
 from otalink_host.errors import UserError
 from otalink_host.place import Place
@@ -57,7 +58,7 @@ def keys_folder(config: Path, keys: Path | None, served: Path | None = None) -> 
     folder = place_of_keys(config, keys)
     settings = settings_if_any(config)
     places = [served] if served is not None else []
-    places += [account.folder for account in settings.accounts] if settings is not None else []
+    places += settings.folders if settings is not None else []
     check_apart([folder], places)
     return folder
 
@@ -69,15 +70,22 @@ def place_of_keys(config: Path, keys: Path | None) -> Path:
 
 
 def check_private(config: Path, keys: Path | None, folders: list[Path]) -> None:
-    """Refuses `folders`, which boards get files from, when the settings, the passwords or a private key lie in one."""
+    """Refuses `folders`, which boards get files from, when settings, passwords, private keys or audit log lie there."""
     from otalink_host.keys import PRIVATE
 
     settings = settings_if_any(config)
     folder = place_of_keys(config, keys)
     private = [config, config.with_name(BOARD_SECRETS_NAME), folder, *sorted(folder.glob(f"*{PRIVATE}"))]
-    if settings is not None and settings.secrets is not None:
-        private.insert(0, settings.secrets)
-    check_apart([path for path in private if os.path.lexists(path)], folders)
+    if settings is not None:
+        private[:0] = [path for path in (settings.secrets, settings.hashes) if path is not None]
+        tls = settings.tls
+        private += [path for path in (tls.key, tls.ca and tls.ca.with_name("ca.key")) if path is not None]
+    private = [path for path in private if os.path.lexists(path)]
+    if settings is not None and settings.audit is not None:
+        # The server makes these when it needs them.
+        audit = settings.audit
+        private += [audit.key, audit.folder, *(head_path(audit.folder, writer) for writer in writers(settings))]
+    check_apart(private, folders)
 
 
 def settings_if_any(config: Path) -> Settings | None:
@@ -171,7 +179,7 @@ def _read_line(descriptor: int, what: str) -> str:
 def passphrase_of(path: Path, descriptor: int | None, confirm: bool = False) -> bytes:
     """The passphrase of the private key in `path`: from a descriptor, the environment, or whoever sits there."""
     if descriptor is not None:
-        text = _read_line(descriptor, "passphrase")
+        text = line_from(descriptor, "passphrase")
     elif PASSPHRASE_VARIABLE in os.environ:
         text = os.environ[PASSPHRASE_VARIABLE]
     elif sys.stdin.isatty():
@@ -181,6 +189,15 @@ def passphrase_of(path: Path, descriptor: int | None, confirm: bool = False) -> 
     if not text:
         raise UserError(f"the passphrase of {path} is empty: give one")
     return text.encode()
+
+
+def line_from(descriptor: int, what: str) -> str:
+    """The first line that comes from this file descriptor, which is to be a secret. Raises UserError."""
+    try:
+        with open(descriptor, "rb") as file:
+            return file.readline().rstrip(b"\r\n").decode()
+    except (OSError, UnicodeError) as error:
+        raise UserError(f"file descriptor {descriptor} gives no {what} ({error})") from None
 
 
 def parse_bytecode(text: str) -> tuple[int, int]:

@@ -162,6 +162,7 @@ def flash(
     version: str | None = None,
     replace_boot: bool = False,
     unsigned: bool = False,
+    ca: bytes | None = None,
     dry_run: bool = False,
     check: bool = True,
     boards: Mapping[str, BoardType] | None = None,
@@ -176,8 +177,9 @@ def flash(
     `settings` is what `/otalink.json` is to hold; its "name" and `version` name the release where no versioned file
     does, and its "keys" are the public keys of the releases that the board is to install from then on. A /boot.py of
     the board's own is kept, and run behind the guard; `replace_boot` has it overwritten. `unsigned` allows the keys of
-    a board to be taken away. `boards` are the known ones, by default otalink's own, `expected` the name of one of them
-    that it must be. `show` gets the plan; with `dry_run` that is all. `copying` is told how far the copy is.
+    a board to be taken away. `ca` is the certificate, in DER, that the setting "tls" names. `boards` are the known
+    ones, by default otalink's own, `expected` the name of one of them that it must be. `show` gets the plan; with
+    `dry_run` that is all. `copying` is told how far the copy is.
 
     Raises UserError, one line; run again, it sends what is missing.
     """
@@ -198,6 +200,8 @@ def flash(
         board_tree.lay_out_guard(root)
         modules = None if board.is_frozen else board_tree.lay_out_otalink(root, board.bytecode)
         board_tree.lay_out_settings(root, settings)
+        if ca is not None:
+            board_tree.lay_out_ca(root, ca)
         keeps_boot = _keeps_boot(port, root, board, replace_boot)
         plan = _plan(cable, board, root, laid_out, keeps_boot, modules)
         for line in plan.lines:

@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from otalink_host import accounts, ftp_addresses, peer_cli
+from otalink_host import accounts, board_tls, ftp_addresses, peer_cli
 from otalink_host.board_secrets import BOARD_SECRETS_NAME
 from otalink_host.cli_options import Config, KeysFolder, check_private, public_keys
 from otalink_host.errors import UserError
@@ -87,6 +87,14 @@ def flash(
     unsigned: Annotated[
         bool, typer.Option("--unsigned", help="Give it no key: it then installs what nobody signed.")
     ] = False,
+    tls: Annotated[
+        str | None,
+        typer.Option(
+            "--tls",
+            metavar="DATA",
+            help="Over TLS: private, all of it; clear, the login alone; or off. By default what the server asks for.",
+        ),
+    ] = None,
     keys: KeysFolder = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be done, and stop.")] = False,
     check: Annotated[
@@ -116,6 +124,7 @@ def flash(
     types = load_boards(boards)
     expected = board_named(types, board).name if board is not None else None
     for is_wrong, option, why in (
+        (tls not in (None, *board_tls.CHOICES), "--tls", f"it is one of {', '.join(board_tls.CHOICES)}"),
         (bool(key) and unsigned, "--unsigned", "it is either --key or --unsigned"),
         (link is not None and device is None and not many, "--link", "name the board too, with --device"),
         (many and port is not None, "--port", "with several boards, the list names the ports: --devices"),
@@ -145,11 +154,17 @@ def flash(
     known = {} if unsigned else public_keys(config, keys, key)
     if known:
         values["keys"] = known
+    tls = tls if tls is not None else board_tls.needed(settings, chosen, bool(known))
+    ca = None
+    if tls != "off":
+        ca = board_tls.ca_for(settings, str(values["host"]))
+        values["tls"] = {"ca": board_tls.CA_PATH, "data": tls}
     peer = _Peer(config.with_name(BOARD_SECRETS_NAME), *_peer_place(values, link))
     options: dict[str, Any] = {
         "version": version,
         "replace_boot": replace_boot,
         "unsigned": unsigned,
+        "ca": ca,
         "dry_run": dry_run,
         "check": check,
         "boards": types,
@@ -159,7 +174,7 @@ def flash(
         ports = [found.device for found in usb_ports()] if every else None
         _flash_many(application, values, _Accounts(settings, chosen, account is None), peer, devices, ports, options)
         return
-    values["password"] = accounts.load_passwords(settings)[chosen.name]
+    values["password"] = accounts.password_of(settings, chosen.name)
     if device is not None:
         values["link"] = peer.link(values, device)
     if image is not None:
@@ -228,7 +243,7 @@ class _Accounts:
         """What the board `device` logs in with."""
         if self.each_its_own:
             return {"user": device, "password": accounts.add_account(self.settings, device, self.shared)}
-        return {"password": accounts.load_passwords(self.settings)[self.shared.name]}
+        return {"password": accounts.password_of(self.settings, self.shared.name)}
 
 
 def _flash_many(

@@ -6,6 +6,8 @@ from typing import Any
 
 from otalink_host.settings import Account, Settings
 
+EVERY_ADDRESS = ("0.0.0.0", "::")
+
 
 def own_address() -> str | None:
     """This machine's address in its network, as boards see it, or None when it has none. Sends nothing."""
@@ -20,8 +22,8 @@ def own_address() -> str | None:
 
 def address_for_boards(settings: Settings) -> str | None:
     """The address at which boards reach a server with these settings; None when this machine is in no network."""
-    if settings.masquerade_address or settings.address not in ("0.0.0.0", "::"):
-        return settings.masquerade_address or settings.address
+    if settings.masquerade_address or settings.addresses[0] not in EVERY_ADDRESS:
+        return settings.masquerade_address or settings.addresses[0]
     return own_address()
 
 
@@ -31,7 +33,7 @@ def board_settings(settings: Settings, account: Account, port: int) -> dict[str,
         "host": address_for_boards(settings) or "127.0.0.1",
         "port": port,
         "user": account.name,
-        "folder": account.virtual_path,
+        "folder": next(iter(account.mounts)),
     }
 
 

@@ -1,48 +1,70 @@
-"""What pyftpdlib asks about accounts."""
+"""What a session asks about accounts: who may log in, and who may do what."""
 
 import logging
 from collections.abc import Callable, Mapping
-from typing import Any
 
-from pyftpdlib.exceptions import AuthenticationFailed
-
-from otalink_host.accounts import password_matches
+from otalink_host import passwords
 from otalink_host.ftp_filesystem import REPORT_PATH
-from otalink_host.settings import Account
+from otalink_host.settings import Account, Address
 
 logger = logging.getLogger("otalink.server")
 
-# Gives the accounts and their passwords when the files that hold them have changed, else None. Raises nothing.
+# Gives the accounts and the hashes of their passwords when the files that hold them have changed, else None. Raises
+# nothing.
 Reread = Callable[[], tuple[tuple[Account, ...], Mapping[str, str]] | None]
+
+# By role, in pyftpdlib's letters: e changes folders, l lists, r reads; w stores, d deletes, f renames, m makes folders.
+PERMISSIONS = {"board": "elr", "publisher": "elrwdfm"}
 
 
 class Authorizer:
-    """The accounts and their passwords; see server.FtpServer."""
+    """The accounts and the hashes of their passwords; see server.FtpServer."""
 
-    def __init__(
-        self, accounts: tuple[Account, ...], passwords: Mapping[str, str], reread: Reread | None = None
-    ) -> None:
+    def __init__(self, accounts: tuple[Account, ...], hashes: Mapping[str, str], reread: Reread | None = None) -> None:
         self._accounts = {account.name: account for account in accounts}
-        self._passwords = {account.name: passwords[account.name] for account in accounts if account.name in passwords}
+        self._hashes = dict(hashes)
         self._reread = reread
+
+    def take_over_changes(self) -> None:
+        """Reads the accounts anew if their files have changed."""
+        found = self._reread() if self._reread is not None else None
+        if found is not None:
+            accounts, hashes = found
+            self._accounts = {account.name: account for account in accounts}
+            self._hashes = dict(hashes)
+            logger.info("the accounts have changed: %d are known now", len(accounts))
 
     def account(self, username: str) -> Account:
         return self._accounts[username]
 
-    def validate_authentication(self, username: str, password: str, handler: Any) -> None:
-        self._take_over_changes()
-        if not password_matches(password, self._passwords.get(username)):
-            raise AuthenticationFailed("Authentication failed.")
+    def account_if_any(self, username: str) -> Account | None:
+        return self._accounts.get(username)
 
-    def _take_over_changes(self) -> None:
-        found = self._reread() if self._reread is not None else None
-        if found is None:
-            return
-        accounts, passwords = found
-        # Who is logged in keeps the account that is not there any more; nobody logs in with it.
-        self._accounts |= {account.name: account for account in accounts}
-        self._passwords = dict(passwords)
-        logger.info("the accounts have changed: %d are known now", len(accounts))
+    def login(self, username: str, address: Address, secure: bool) -> tuple[str, str]:
+        """(the hash that a password must be of, why none is right or "") for a login of `username` from `address`.
+
+        `secure` says that the control connection has TLS. Whoever may not log in has a hash, too: that of no password,
+        so that the answer takes as long.
+        """
+        account = self._accounts.get(username)
+        if account is None or username not in self._hashes:
+            why = "no such account, or a wrong password"
+        elif account.disabled:
+            why = "the account is disabled"
+        elif not account.may_come_from(address):
+            why = "the account may not log in from there"
+        elif account.tls is not None and not secure:
+            why = "the account needs TLS"
+        else:
+            return self._hashes[username], ""
+        return passwords.dummy_hash(), why
+
+    def is_current(self, username: str) -> bool:
+        """False when the account was removed or disabled since it logged in."""
+        account = self._accounts.get(username)
+        return account is not None and not account.disabled
+
+    # What follows pyftpdlib asks.
 
     def get_home_dir(self, username: str) -> str:
         return str(self._accounts[username].folder)
@@ -53,8 +75,7 @@ class Authorizer:
         return perm in self.get_perms(username) or (is_report and self._accounts[username].role == "board")
 
     def get_perms(self, username: str) -> str:
-        # What may be done with it, ftp_upload.py and upload_rules.py say.
-        return "elr" if self._accounts[username].role == "board" else "elrdfmw"
+        return PERMISSIONS[self._accounts[username].role]
 
     def get_msg_login(self, username: str) -> str:
         return "Login successful."

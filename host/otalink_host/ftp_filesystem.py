@@ -15,6 +15,7 @@ from typing import Any
 from pyftpdlib.exceptions import FilesystemError
 from pyftpdlib.filesystems import AbstractedFS
 
+from otalink_host.open_within import is_below, open_within
 from otalink_host.place import JOURNAL_NAME, PART_PREFIX, WITHDRAWN_PREFIX
 from otalink_host.place_local import LocalPlace
 from otalink_host.settings import Account
@@ -90,17 +91,18 @@ class ServedPlace(LocalPlace):
 
 
 class VirtualFolder(AbstractedFS):  # type: ignore[misc]  # pyftpdlib has no type hints
-    """An account's folder under its virtual path. What may be written is not decided here.
+    """An account's folders, each under its virtual path. What may be written is not decided here.
 
     pyftpdlib turns each path of a client into one of the file system and passes that around. Here both are the client's
     path, absolute and without `..`; only the methods that touch a disk turn it into a real one, so that one place,
-    `_real`, decides what can be reached. The folders above the virtual path are no folders of the disk.
+    `_real`, decides what can be reached. The folders above the virtual paths are no folders of the disk.
     """
 
     def __init__(self, root: str, cmd_channel: Any) -> None:
         super().__init__(os.path.realpath(root), cmd_channel)
         self.account: Account = cmd_channel.authorizer.account(cmd_channel.username)
-        self._prefix = self._parts(self.account.virtual_path)
+        # Each folder of the disk, with the names that lead to it. No virtual path is another's beginning.
+        self._mounts = [(self._parts(path), os.path.realpath(folder)) for path, folder in self.account.mounts.items()]
 
     def ftpnorm(self, ftppath: str) -> str:
         return "/" + posixpath.normpath(posixpath.join(self.cwd, ftppath)).lstrip("/")
@@ -122,11 +124,10 @@ class VirtualFolder(AbstractedFS):  # type: ignore[misc]  # pyftpdlib has no typ
         return True
 
     def open(self, filename: str, mode: str) -> Any:
-        real = self._real(filename)
-        # Opening a named pipe would stop the whole server until somebody writes to it.
-        if mode != "rb" or not stat.S_ISREG(os.stat(real).st_mode):
-            raise FilesystemError("This is no file that can be read")
-        return open(real, "rb")
+        if mode == "rb":
+            with contextlib.suppress(IsADirectoryError):
+                return open_within(self._real(filename), [root for _, root in self._mounts])
+        raise FilesystemError("This is no file that can be read")
 
     def create(self, path: str, size_max: int) -> Upload:
         """A file for what a client uploads to `path`, in the same folder. Raises OSError when there is none."""
@@ -134,9 +135,9 @@ class VirtualFolder(AbstractedFS):  # type: ignore[misc]  # pyftpdlib has no typ
 
     def locate(self, path: str) -> tuple[ServedPlace, str]:
         """The account's folder, and the path in it, with `/`, that the client's `path` is. Raises OSError."""
-        relative = os.path.relpath(self._real(path), self._root).replace(os.sep, "/")
-        shown = "/" + "/".join(self._prefix)
-        return ServedPlace(Path(self._root), shown), "" if relative == "." else relative
+        prefix, root = self._mount(self._parts(path))
+        relative = os.path.relpath(self._real(path), root).replace(os.sep, "/")
+        return ServedPlace(Path(root), "/" + "/".join(prefix)), "" if relative == "." else relative
 
     def mkdir(self, path: str) -> None:
         os.mkdir(self._real(path))
@@ -153,8 +154,8 @@ class VirtualFolder(AbstractedFS):  # type: ignore[misc]  # pyftpdlib has no typ
 
     def listdir(self, path: str) -> list[str]:
         above = self._above(path)
-        if above is not None:
-            return [above]
+        if above:
+            return above
         real = self._real(path)
         # Hidden names are uploads under way, which a client that fetches every file it sees must not get.
         with os.scandir(real) as entries:
@@ -163,7 +164,7 @@ class VirtualFolder(AbstractedFS):  # type: ignore[misc]  # pyftpdlib has no typ
     def stat(self, path: str) -> os.stat_result:
         # In a listing "." and "" stand for the folder itself.
         path = self.ftpnorm(path.replace(os.sep, "/"))
-        return os.stat(self._root if self._above(path) is not None else self._real(path))
+        return os.stat(self._root if self._above(path) else self._real(path))
 
     # A link is shown as what it leads to: where it leads is nobody's business.
     lstat = stat
@@ -203,9 +204,10 @@ class VirtualFolder(AbstractedFS):  # type: ignore[misc]  # pyftpdlib has no typ
     remove = rename = chmod = utime = mkstemp = _refuse
 
     def client_path(self, real: str) -> str:
-        """The client's path of a file that `open` opened."""
-        parts = os.path.relpath(real, self._root).split(os.sep)
-        return "/" + "/".join(self._prefix + parts)
+        """The client's path of a file that `open` opened; what has become of it since does not count."""
+        # The deepest folder, should one lie in another.
+        prefix, root = max(((p, r) for p, r in self._mounts if is_below(real, r)), key=lambda mount: len(mount[1]))
+        return "/" + "/".join(prefix + os.path.relpath(real, root).split(os.sep))
 
     def _is(self, kind: Callable[[int], bool], path: str) -> bool:
         try:
@@ -216,19 +218,24 @@ class VirtualFolder(AbstractedFS):  # type: ignore[misc]  # pyftpdlib has no typ
     def _parts(self, path: str) -> list[str]:
         return [part for part in path.split("/") if part]
 
-    def _above(self, path: str) -> str | None:
-        """When `path` is a folder above the virtual path: the one name in it, else None."""
+    def _above(self, path: str) -> list[str]:
+        """When `path` is a folder above virtual paths: the names in it, else none."""
         parts = self._parts(path)
-        if len(parts) < len(self._prefix) and parts == self._prefix[: len(parts)]:
-            return self._prefix[len(parts)]
-        return None
+        names = (prefix[len(parts)] for prefix, _ in self._mounts if prefix[: len(parts)] == parts != prefix)
+        return list(dict.fromkeys(names))
+
+    def _mount(self, parts: list[str]) -> tuple[list[str], str]:
+        """The folder of the disk that the path's `parts` lie in, behind the names that lead to it. Raises OSError."""
+        for prefix, root in self._mounts:
+            if parts[: len(prefix)] == prefix:
+                return prefix, root
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
 
     def _real(self, path: str) -> str:
         """The path on this machine's disk. Raises OSError for what cannot be reached."""
         parts = self._parts(path)
-        if parts[: len(self._prefix)] != self._prefix:
-            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
-        parts = parts[len(self._prefix) :]
+        prefix, root = self._mount(parts)
+        parts = parts[len(prefix) :]
         for part in parts:
             # On Windows `C:`, `\` and `name:stream` inside of a part would lead elsewhere.
             if part == ".." or re.search(r"[\x00-\x1f\x7f]", part) or (os.name == "nt" and re.search(r"[:\\]", part)):
@@ -236,7 +243,7 @@ class VirtualFolder(AbstractedFS):  # type: ignore[misc]  # pyftpdlib has no typ
         # A hidden folder, and what is in it, is nobody's.
         if not all(self._is_reachable(part) for part in parts[-1:]) or any(part[:1] == "." for part in parts[:-1]):
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
-        real = os.path.join(self._root, *parts)
+        real = os.path.join(root, *parts)
         if not self._inside(real):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
         return real
@@ -255,17 +262,15 @@ class VirtualFolder(AbstractedFS):  # type: ignore[misc]  # pyftpdlib has no typ
         return self._inside(entry.path) and os.path.exists(entry.path)
 
     def _inside(self, real: str) -> bool:
-        """True unless symbolic links lead from `real` out of the folder."""
-        try:
-            resolved = os.path.realpath(real)
-            return bool(os.path.commonpath([self._root, resolved]) == self._root)
-        except (OSError, ValueError):
-            return False
+        """True unless symbolic links lead from `real` out of the account's folders."""
+        return any(_is_in(real, root) for _, root in self._mounts)
 
 
-def printable(text: str) -> str:
-    """`text` from a client, fit for one line of a log."""
-    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text[:200])
+def _is_in(real: str, root: str) -> bool:
+    try:
+        return is_below(os.path.realpath(real), root)
+    except (OSError, ValueError):
+        return False
 
 
 def _remove_abandoned(folder: Path) -> None:

@@ -1,37 +1,38 @@
 """A client's session with the FTP server: the commands that it may give, its data connections, and what is told of it.
 
-No password is ever logged. It logs to the logger `otalink.server`.
+No password is ever logged. What there is to tell goes to `Events`.
 """
 
 import contextlib
-import logging
 import sys
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from OpenSSL import SSL
+
 # Ahead of the others: it imports asyncore without the warning that Python 3.11 gives.
 from pyftpdlib import ioloop  # noqa: F401
-from pyftpdlib.handlers import DTPHandler, FTPHandler
+from pyftpdlib.handlers import FTPHandler
 
-from otalink_host.ftp_filesystem import VirtualFolder, printable
-from otalink_host.ftp_upload import UPLOAD_COMMANDS, UploadDataMixin, UploadMixin
+from otalink_host.events import Events
+from otalink_host.ftp_filesystem import VirtualFolder
+from otalink_host.ftp_login import LoginMixin
+from otalink_host.ftp_tls import TlsData, TlsHandler
+from otalink_host.ftp_upload import UploadDataMixin, UploadMixin
+from otalink_host.log_text import printable
+from otalink_host.throttle import CHUNK_MAX, Throttle
 
-logger = logging.getLogger("otalink.server")
-
-# Whoever has not logged in by then, in seconds, gives up the place to somebody else.
-LOGIN_TIMEOUT = 60
 # Everything that a client may say, by the accounts' leave. What is not here is not understood: APPE and STOU, SITE for
 # anything but a publisher's lock, and PORT, by which a server can be made to connect to others.
-_COMMANDS = (
+COMMANDS = (
     *("USER", "PASS", "QUIT", "REIN", "NOOP", "SYST", "STAT", "HELP", "FEAT", "OPTS"),
     *("PWD", "XPWD", "CWD", "XCWD", "CDUP", "XCUP"),
     *("LIST", "NLST", "MLSD", "MLST", "SIZE", "MDTM"),
     *("PASV", "EPSV", "TYPE", "STRU", "MODE", "REST", "RETR", "ABOR"),
     *("STOR", "RNFR", "RNTO", "DELE", "MKD", "XMKD", "RMD", "XRMD"),
 )
-COMMANDS = {name: FTPHandler.proto_cmds[name] for name in _COMMANDS} | UPLOAD_COMMANDS
 
 
 @dataclass(frozen=True)
@@ -66,38 +67,148 @@ class PassiveDTP(FTPHandler.passive_dtp):  # type: ignore[misc]  # pyftpdlib has
         super().listen(backlog)
 
 
-class DataHandler(UploadDataMixin, DTPHandler):  # type: ignore[misc]  # pyftpdlib has no type hints
-    """A data connection that reports what it sent."""
+class DataHandler(UploadDataMixin, TlsData):
+    """A data connection that keeps to the session's bandwidth and reports what it sent."""
+
+    _throttles: tuple[Throttle, ...] = ()
+    # The call that ends a pause, while there is one.
+    _pause: Any = None
+
+    def __init__(self, sock: Any, cmd_channel: Any) -> None:
+        super().__init__(sock, cmd_channel)
+        self._throttles = cmd_channel.throttles()
+        # What is received is not read in smaller pieces: OpenSSL would keep a rest of a record, unseen by the loop.
+        self.ac_out_buffer_size = min([throttle.chunk() for throttle in self._throttles], default=CHUNK_MAX)
+
+    def send(self, data: bytes) -> int:
+        sent: int = super().send(data)
+        self._moved("bytes_sent", sent)
+        return sent
+
+    def initiate_sendfile(self) -> None:
+        before = self.tot_bytes_sent
+        super().initiate_sendfile()
+        self._moved("bytes_sent", self.tot_bytes_sent - before)
+
+    def recv(self, buffer_size: int) -> bytes:
+        data: bytes = super().recv(buffer_size)
+        self._moved("bytes_received", len(data))
+        return data
+
+    def modify_ioloop_events(self, events: int, logdebug: bool = False) -> None:
+        # That would end a pause.
+        if self._pause is None:
+            super().modify_ioloop_events(events, logdebug)
 
     def close(self) -> None:
+        if self._pause is not None:
+            self._pause.cancel()
+            self._pause = None
         # Ahead of pyftpdlib's own record, which comes after the client has its reply: whoever has that finds this.
         if not self._closed and self.file_obj is not None and not self.receive:
             self.cmd_channel.record_transfer(self)
         super().close()
 
+    def handle_failed_ssl_handshake(self) -> None:
+        self.cmd_channel.events.warn(
+            "tls_failed",
+            f"{self.cmd_channel._client()}: no TLS on a data connection: the handshake failed",
+            **self.cmd_channel.who(),
+            outcome="failed",
+        )
+        super().handle_failed_ssl_handshake()
 
-class Handler(UploadMixin, FTPHandler):  # type: ignore[misc]  # pyftpdlib has no type hints
-    """A client's session. The attributes without a value are each server's own."""
+    def _moved(self, counter: str, size: int) -> None:
+        if size <= 0:
+            return
+        self.cmd_channel.events.counters.add(counter, size)
+        wait = max([throttle.take(size) for throttle in self._throttles], default=0.0)
+        if wait > 0 and not self._closed and self._pause is None:
+            self.del_channel()
+            self._pause = self.ioloop.call_later(wait, self._go_on, _errback=self.handle_error)
+
+    def _go_on(self) -> None:
+        self._pause = None
+        self.add_channel(events=self.ioloop.READ if self.receive else self.ioloop.WRITE)
+
+
+class Handler(LoginMixin, UploadMixin, TlsHandler):
+    """A client's session. The attributes without a value are each server's own; for their units see Settings."""
 
     banner = "otalink ready."
     abstracted_fs = VirtualFolder
     dtp_handler = DataHandler
     passive_dtp = PassiveDTP
+    events: Events
     sessions_max: int
+    sessions_per_address: int
+    sessions_per_account: int
+    login_timeout: float
+    bandwidth: int
+    # The one that all sessions share; None when there is no such limit.
+    throttle_total: Throttle | None
     transfers: deque[Transfer]
 
+    _throttle: Throttle | None = None
+
     def on_connect(self) -> None:
-        self.server.sessions.add(self)
+        sessions = self.server.sessions
+        sessions.add(self)
+        counters = self.events.counters
+        counters.add("sessions")
+        counters.add("sessions_total")
         # Refused here, before it can take a data connection from a board that is being served.
-        if len(self.server.sessions) > self.sessions_max:
-            logger.warning("%s refused: %d sessions are all in use", self._client(), self.sessions_max)
+        if counters.total("sessions") > self.sessions_max:
+            self._tell_refused(f"{self._client()} refused: {self.sessions_max} sessions are all in use")
             self.handle_max_cons()
-            return
-        self.call_later(LOGIN_TIMEOUT, self._end_without_login)
+        elif self.sessions_per_address and self._of_this_address(sessions) > self.sessions_per_address:
+            self._tell_refused(f"{self._client()} refused: it has its {self.sessions_per_address} sessions already")
+            self.handle_max_cons()
+        else:
+            self.call_later(self.login_timeout, self._end_without_login)
 
     def close(self) -> None:
-        self.server.sessions.discard(self)
+        if self in self.server.sessions:
+            self.server.sessions.discard(self)
+            self.events.counters.add("sessions", -1)
+            if self.authenticated:
+                self.events.noted("logout", **self.who())
+        if self._ssl_accepting and not self._closed:
+            self.events.warn(
+                "tls_failed",
+                f"{self._client()}: no TLS: the handshake did not come about",
+                **self.who(),
+                outcome="failed",
+            )
         super().close()
+
+    def who(self) -> dict[str, str]:
+        """What an event says of whose it is."""
+        return {"address": self._client(), **({"account": self.username} if self.authenticated else {})}
+
+    def in_transfer(self) -> bool:
+        """Whether a file or a listing is under way, or about to be."""
+        return self.data_channel is not None or self._out_dtp_queue is not None or self._in_dtp_queue is not None
+
+    def dismiss(self) -> None:
+        """Ends a session that has no transfer: the server is about to stop."""
+        if self._ssl_accepting or self._fileno not in self.ioloop.socket_map:
+            # In mid-handshake nothing can be said, and one that waits for the answer to a wrong password hears nothing.
+            self.close()
+        elif not self._closing:
+            self.respond("421 The server is stopping. Try again later.")
+            self.close_when_done()
+
+    def throttles(self) -> tuple[Throttle, ...]:
+        """What a data connection of this session keeps to."""
+        if self.bandwidth and (self._throttle is None or self._throttle.rate != self.bandwidth * 1024):
+            self._throttle = Throttle(self.bandwidth * 1024)
+        own = self._throttle if self.bandwidth else None
+        return tuple(throttle for throttle in (own, self.throttle_total) if throttle is not None)
+
+    def handle_ssl_established(self) -> None:
+        super().handle_ssl_established()
+        self.events.counters.add("tls_ok")
 
     def ftp_PASV(self, line: str) -> None:  # noqa: N802  # pyftpdlib finds a command's method by this name
         with self._passive_port():
@@ -108,14 +219,19 @@ class Handler(UploadMixin, FTPHandler):  # type: ignore[misc]  # pyftpdlib has n
             super().ftp_EPSV(line)
 
     def handle_auth_success(self, home: str, password: str, msg_login: str) -> None:
-        # pyftpdlib keeps the password with the session: nothing here needs it.
-        super().handle_auth_success(home, "", msg_login)
+        most = self.sessions_per_account
+        mine = [each for each in self.server.sessions if each.authenticated and each.username == self.username]
+        if most and len(mine) >= most:
+            self._tell_refused(f"{self.username} at {self._client()} refused: it has its {most} sessions already")
+            self.respond("421 This account has too many sessions. Try again later.")
+            self.close_when_done()
+            return
+        super().handle_auth_success(home, password, msg_login)
 
-    def on_login(self, username: str) -> None:
-        logger.info("%s at %s logged in", username, self._client())
-
-    def on_login_failed(self, username: str, password: str) -> None:
-        logger.warning("%s at %s refused: no such account, or a wrong password", printable(username), self._client())
+    def flush_account(self) -> None:
+        if self.authenticated:
+            self.events.noted("logout", **self.who())
+        super().flush_account()
 
     def record_transfer(self, data: DataHandler) -> None:
         path = self.fs.client_path(data.file_obj.name)
@@ -128,14 +244,18 @@ class Handler(UploadMixin, FTPHandler):  # type: ignore[misc]  # pyftpdlib has n
             seconds=data.get_elapsed_time(),
         )
         self.transfers.append(transfer)
-        logger.info(
-            "%s at %s fetched %s: %d bytes in %.1f s, %s",
-            transfer.account,
-            transfer.address,
-            printable(path),
-            transfer.size,
-            transfer.seconds,
-            "complete" if transfer.complete else "broken off",
+        outcome = "complete" if transfer.complete else "broken off"
+        self.events.counters.add(f"sent_{outcome.replace(' ', '_')}")
+        self.events.told(
+            "fetch",
+            f"{transfer.account} at {transfer.address} fetched {printable(path)}: "
+            f"{transfer.size} bytes in {transfer.seconds:.1f} s, {outcome}",
+            account=transfer.account,
+            address=transfer.address,
+            path=path,
+            bytes=transfer.size,
+            outcome="ok" if transfer.complete else "broken_off",
+            seconds=round(transfer.seconds, 3),
         )
 
     # pyftpdlib's own lines say less, twice over.
@@ -151,14 +271,22 @@ class Handler(UploadMixin, FTPHandler):  # type: ignore[misc]  # pyftpdlib has n
         pass
 
     def log_exception(self, instance: Any) -> None:
-        logger.error("a fault of the server ended the session of %s", self._client(), exc_info=sys.exc_info())
+        if isinstance(sys.exc_info()[1], SSL.Error):
+            self.events.warn(
+                "tls_failed",
+                f"{self._client()}: what came is not what its TLS had begun with",
+                **self.who(),
+                outcome="failed",
+            )
+        else:
+            self.events.fault(f"a fault of the server ended the session of {self._client()}", **self.who())
 
     @contextlib.contextmanager
     def _passive_port(self) -> Iterator[None]:
         try:
             yield
         except _PassivePortsError:
-            logger.warning("%s refused a data connection: all of passive_ports are in use", self._client())
+            self._tell_refused(f"{self._client()} refused a data connection: all of passive_ports are in use")
             self.respond("425 No port is free for a data connection. Try again later.")
 
     def _end_without_login(self) -> None:
@@ -167,8 +295,14 @@ class Handler(UploadMixin, FTPHandler):  # type: ignore[misc]  # pyftpdlib has n
         if self._fileno in self.ioloop.socket_map:
             self.handle_timeout()
         else:
-            # It waits for the answer to a wrong password, and pyftpdlib cannot close it then.
-            self.call_later(LOGIN_TIMEOUT, self._end_without_login)
+            # It waits for its password to be checked.
+            self.call_later(self.login_timeout, self._end_without_login)
 
     def _client(self) -> str:
         return str(self.remote_ip).removeprefix("::ffff:")
+
+    def _of_this_address(self, sessions: set["Handler"]) -> int:
+        return sum(each.remote_ip == self.remote_ip for each in sessions)
+
+    def _tell_refused(self, text: str) -> None:
+        self.events.warn("refused", text, **self.who(), outcome="refused", detail=text)

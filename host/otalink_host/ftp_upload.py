@@ -24,7 +24,9 @@ from pyftpdlib.handlers import DTPHandler, FTPHandler
 
 from otalink_host import upload_rules
 from otalink_host.errors import UserError
-from otalink_host.ftp_filesystem import REPORT_PATH, ServedPlace, Upload, printable
+from otalink_host.events import Events
+from otalink_host.ftp_filesystem import REPORT_PATH, ServedPlace, Upload
+from otalink_host.log_text import printable
 from otalink_host.place import PART_PREFIX
 from otalink_host.place_local import replace_file
 from otalink_host.settings import Settings
@@ -95,6 +97,7 @@ class UploadMixin(FTPHandler):  # type: ignore[misc]  # as above
     """The commands of a session that write. It goes ahead of pyftpdlib's handler, whose names it uses."""
 
     settings: Settings
+    events: Events
     _restart_position: int
     _rnfr: str | None
 
@@ -156,7 +159,7 @@ class UploadMixin(FTPHandler):  # type: ignore[misc]  # as above
 
     def on_incomplete_file_received(self, file: str) -> None:
         if self._upload is not None:
-            logger.warning("%s broke the upload of %s off", self._who(), printable(file))
+            self._tell(self.events.warn, "upload", "broke the upload off of", file, "broken_off")
         self._drop_upload()
 
     def _take_upload(self, upload: Upload) -> None:
@@ -189,7 +192,7 @@ class UploadMixin(FTPHandler):  # type: ignore[misc]  # as above
             if posixpath.basename(path).startswith(PART_PREFIX):
                 self._parts.add((place.folder, path))
             else:
-                logger.info("%s put %s there", self._who(), printable(path))
+                self._tell(self.events.told, "publish" if is_release else "upload", "put there", path, "ok")
             self.respond(f"{done}{': the same is there already' if is_there else ''}.")
 
         is_file = upload_rules.is_release_file(path)
@@ -230,7 +233,8 @@ class UploadMixin(FTPHandler):  # type: ignore[misc]  # as above
                 return
             place.rename(source, target, replace=posixpath.basename(target).startswith("."))
             place.sync([target])
-            logger.info("%s renamed %s to %s", self._who(), printable(source), printable(target))
+            is_hidden = posixpath.basename(target).startswith(".")
+            self._tell(self.events.told, "withdraw" if is_hidden else "publish", "renamed to", target, "ok")
             self.respond("250 Renaming ok.")
 
     def ftp_DELE(self, path: str) -> None:  # noqa: N802  # as above
@@ -243,7 +247,7 @@ class UploadMixin(FTPHandler):  # type: ignore[misc]  # as above
             upload_rules.check_removal(place, relative, self.settings)
             (place.folder / relative).unlink()
             self._parts.discard((place.folder, relative))
-            logger.info("%s removed %s", self._who(), printable(relative))
+            self._tell(self.events.told, "remove", "removed", relative, "ok")
             self.respond("250 File removed.")
 
     def ftp_SITE_LOCK(self, path: str) -> None:  # noqa: N802  # as above
@@ -300,11 +304,12 @@ class UploadMixin(FTPHandler):  # type: ignore[misc]  # as above
             if isinstance(error, FileExistsError):
                 why = f"{posixpath.basename(path)} has just been put there by somebody else"
             self._drop_upload()
-            logger.warning("%s may not write %s: %s", self._who(), printable(path), printable(why))
+            self._tell(self.events.warn, "upload_refused", f"may not write ({printable(why)})", path, "refused")
             self.respond(f"{'450' if isinstance(error, _TooSoonError) else '550'} {printable(why)}.")
 
-    def _who(self) -> str:
-        return f"{self.username} at {self._client()}"
+    def _tell(self, tell: Callable[..., None], event: str, what: str, path: str, outcome: str) -> None:
+        text = f"{self.username} at {self._client()} {what} {printable(path)}"
+        tell(event, text, **self.who(), path=path, outcome=outcome)
 
     def _new_report(self) -> Upload:
         file = self._report_file()

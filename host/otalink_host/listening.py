@@ -3,6 +3,7 @@
 import errno
 import os
 import socket
+from collections.abc import Sequence
 
 from otalink_host.errors import UserError
 
@@ -10,10 +11,29 @@ from otalink_host.errors import UserError
 BACKLOG = 1024
 
 
-def listen(address: str, port: int, usual_port: int) -> socket.socket:
-    """A socket that listens there. Raises UserError when it cannot; `usual_port` is one that would do."""
+def listen_on(addresses: Sequence[str], port: int, usual_port: int) -> list[socket.socket]:
+    """A socket for each of `addresses`, all on one port; 0 is a free one. Raises UserError, with none left open."""
+    listeners: list[socket.socket] = []
+    try:
+        for address in addresses:
+            # "::" has IPv4's connections as well, unless another socket of ours has these.
+            alone = "0.0.0.0" not in addresses
+            listeners.append(listen(address, port, usual_port, both=alone))
+            port = listeners[0].getsockname()[1]
+    except UserError:
+        for listener in listeners:
+            listener.close()
+        raise
+    return listeners
+
+
+def listen(address: str, port: int, usual_port: int, *, both: bool = True) -> socket.socket:
+    """A socket that listens there. Raises UserError when it cannot; `usual_port` is one that would do.
+
+    On "::" it takes IPv4's connections as well, if `both` is set and the system can.
+    """
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    both = address == "::" and socket.has_dualstack_ipv6()
+    both = both and address == "::" and socket.has_dualstack_ipv6()
     try:
         return socket.create_server((address, port), family=family, backlog=BACKLOG, dualstack_ipv6=both)
     except OSError as error:

@@ -227,7 +227,7 @@ def release_list(
     if folder is not None:
         folders = [folder]
     else:
-        folders = sorted({str(account.folder) for account in load_settings(config).accounts})
+        folders = sorted(str(folder) for folder in load_settings(config).folders)
     notes: list[str] = []
     try:
         known = load_all(keys_folder(config, keys))

@@ -46,12 +46,13 @@ class TomlFile:
             raise UserError(f"{path}: this is not TOML: {error}") from None
         self._lines = text.splitlines()
 
-    def section(self, name: str, known: tuple[str, ...]) -> dict[str, Any]:
-        """The section `name`, empty when it is not there, which holds no key but those that are `known`."""
+    def section(self, name: str, known: tuple[str, ...] | None) -> dict[str, Any]:
+        """The section `name`, empty when it is not there. It holds no key but those that are `known`; None: any."""
         table = self.document.get(name, {})
         if not isinstance(table, dict):
             raise self.wrong(name, "", f"must be a section that begins with the line [{name}]")
-        self.check_keys(table, known, name)
+        if known is not None:
+            self.check_keys(table, known, name)
         return table
 
     def value(
@@ -124,6 +125,24 @@ def number(first: int, last: int) -> Check:
         if not isinstance(value, int) or isinstance(value, bool) or not first <= value <= last:
             raise ValueError(f"a whole number from {first} to {last}, without quotes")
         return value
+
+    return checked
+
+
+def truth(value: Any) -> bool:
+    """Takes true or false."""
+    if not isinstance(value, bool):
+        raise ValueError("true or false, without quotes")
+    return value
+
+
+def list_of(check: Check, least: int = 1) -> Check:
+    """Takes a list of `least` values or more, each as `check` does."""
+
+    def checked(value: Any) -> tuple[Any, ...]:
+        if not isinstance(value, list) or len(value) < least:
+            raise ValueError(f"a list in [ ] of {least} or more")
+        return tuple(check(each) for each in value)
 
     return checked
 

@@ -38,7 +38,7 @@ def served(tmp_path: Path) -> Path:
 @pytest.fixture
 def server(served: Path) -> Iterator[FtpServer]:
     settings = Settings(accounts=(Account("board", served, "/test"),), passive_ports=None)
-    with BackgroundServer(settings, {"board": PASSWORD}, failed_login_delay=0.1) as running:
+    with BackgroundServer(settings, {"board": PASSWORD}) as running:
         yield running
 
 

@@ -139,7 +139,7 @@ def test_the_keys_are_chosen_and_taken_away_again(
         (
             ("--set", "zone=5"),
             1,
-            "restart, retry_delay, stall, start_delay, timeout, trial_deadline, user, watchdog, wifi\n",
+            "restart, retry_delay, stall, start_delay, timeout, tls, trial_deadline, user, watchdog, wifi\n",
         ),
         (("--set", "interval"), 1, "the board's settings: interval must be a number from 1 to 31536000, not ''\n"),
     ],

@@ -131,6 +131,31 @@ def test_a_time_server_is_there_unless_none_is_wanted():
     assert config(ntp=None).ntp is None
 
 
+def test_tls_is_given_to_the_ftp_client():
+    assert config().tls is None
+    assert config().server[-1] is None
+    assert config(tls={"ca": "/ca.der"}).server[-1] == ("/ca.der", "server", True, "pool.ntp.org", None)
+    full = {"ca": "ca.der", "server_name": "updates.example", "data": "clear"}
+    settings = config(tls=full, keys={"5f0c93d1a6b27e84": ""}, ntp=None)
+    assert settings.tls == ("ca.der", "updates.example", False, None, None)
+    assert settings.unknown == []
+
+
+def test_tls_that_cannot_be_is_said():
+    for tls, reason in (
+        ([], 'tls must be an object, as in {"ca": "/ca.der"}'),
+        ({}, "tls: ca must be the path of a certificate on the board, such as /ca.der"),
+        ({"ca": ""}, "tls: ca must be the path"),
+        ({"ca": "a", "server_name": ""}, "tls: server_name must be the name or address in the server's certificate"),
+        ({"ca": "a", "server_name": None}, "tls: server_name must be"),
+        ({"ca": "a", "data": "plain"}, "tls: data must be private or clear, not 'plain'"),
+        ({"ca": "a", "name": "b"}, "tls: name is not known here: it may be ca, server_name, data"),
+        ({"ca": "a", "data": "clear"}, "tls: data can be clear only on a board with keys: releases must be signed"),
+    ):
+        message = str(raised(ValueError, config, tls=tls))
+        assert message.startswith(reason), message
+
+
 def test_a_secret_may_be_elsewhere_which_is_only_checked_here():
     for reference in ({"env": "OTALINK_PASSWORD"}, {"nvs": "otalink/ftp"}):
         assert config(password=reference).password == reference

@@ -1,11 +1,14 @@
-"""`make fuzz`: fuzzes the frame decoder for SECONDS, 60 unless it is said. Exit status 1 when it found something."""
+"""`make fuzz`: fuzzes each target, or the one that is named, for SECONDS. Exit status 1 when it found something.
+
+python tests/fuzz [SECONDS, 60 unless it is said] [frame | ftp]
+"""
 
 import importlib.util
 import sys
 import tempfile
 from pathlib import Path
 
-from fuzzer import fuzz  # what is run as a folder finds its neighbours
+from fuzzer import TARGETS, fuzz  # what is run as a folder finds its neighbours
 
 
 def main() -> int:
@@ -13,12 +16,20 @@ def main() -> int:
     if importlib.util.find_spec("atheris") is None:
         print("fuzz: there is no atheris here: it needs CPython 3.11 or later on Linux, x86-64", file=sys.stderr)
         return 1
-    folder = Path(tempfile.mkdtemp(prefix="otalink-fuzz-"))
-    status, output = fuzz(folder, f"-max_total_time={seconds}")
-    print("\n".join(output.splitlines()[-25:]))
-    if status:
-        print(f"fuzz: the input that failed is in {folder}", file=sys.stderr)
-    return 1 if status else 0
+    names = sys.argv[2:] or list(TARGETS)
+    if wrong := [name for name in names if name not in TARGETS]:
+        print(f"fuzz: there is no target {wrong[0]}: choose from {', '.join(TARGETS)}", file=sys.stderr)
+        return 2
+    found = 0
+    for name in names:
+        folder = Path(tempfile.mkdtemp(prefix=f"otalink-fuzz-{name}-"))
+        status, output = fuzz(name, folder, f"-max_total_time={seconds}")
+        print(f"--- {name}")
+        print("\n".join(output.splitlines()[-25:]))
+        if status:
+            print(f"fuzz: the input that failed is in {folder}", file=sys.stderr)
+            found = 1
+    return found
 
 
 if __name__ == "__main__":

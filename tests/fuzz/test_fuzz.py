@@ -9,7 +9,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))  # for fuzzer
 
-from fuzzer import FIRMWARE, fuzz
+from fuzzer import FIRMWARE, HOST, fuzz
 
 # Where requirements.lock has the fuzzer, it is there: these tests are not skipped, they fail without it.
 HAS_FUZZER = (
@@ -37,7 +37,7 @@ PLANTED = {
 
 
 def test_a_slice_finds_nothing(tmp_path: Path) -> None:
-    status, output = fuzz(tmp_path, "-runs=4000", "-seed=70", timeout=100)
+    status, output = fuzz("frame", tmp_path, "-runs=4000", "-seed=70", timeout=100)
     assert status == 0, output
     assert "Done 4" in output, output
 
@@ -50,7 +50,52 @@ def test_a_planted_bug_is_found(planted: str, tmp_path: Path) -> None:
     right, wrong = PLANTED[planted]
     assert source.count(right) == 1
     frame.write_text(source.replace(right, wrong), encoding="utf-8")
-    status, output = fuzz(tmp_path, "-runs=50000", "-seed=70", firmware=tmp_path / "firmware", timeout=100)
+    status, output = fuzz("frame", tmp_path, "-runs=50000", "-seed=70", code=tmp_path / "firmware", timeout=100)
+    assert status != 0, output
+    assert "AssertionError" in output, output
+    assert list(tmp_path.glob("crash-*"))
+
+
+# As above, in a file of otalink_host.
+PLANTED_IN_HOST = {
+    "links lead out of the folder": (
+        "ftp_filesystem.py",
+        "        if not self._inside(real):\n",
+        "        if False:\n",
+    ),
+    "commands are run behind the end": (
+        "ftp_turns.py",
+        "if self._closed or self._closing or self._quit_pending:",
+        "if self._quit_pending:",
+    ),
+    "who gave a wrong password is never heard again": (
+        "ftp_login.py",
+        "if self._fileno not in self.ioloop.socket_map:",
+        "if right and self._fileno not in self.ioloop.socket_map:",
+    ),
+    "a path that is not there is a fault": (
+        "ftp_filesystem.py",
+        "        except (OSError, FilesystemError):\n            return False\n",
+        "        except FilesystemError:\n            return False\n",
+    ),
+}
+
+
+def test_a_slice_of_sessions_finds_nothing(tmp_path: Path) -> None:
+    status, output = fuzz("ftp", tmp_path, "-runs=100", "-seed=70", timeout=100)
+    assert status == 0, output
+    assert "Done 100" in output, output
+
+
+@pytest.mark.parametrize("planted", PLANTED_IN_HOST)
+def test_a_bug_that_was_planted_in_the_server_is_found(planted: str, tmp_path: Path) -> None:
+    shutil.copytree(HOST / "otalink_host", tmp_path / "host" / "otalink_host")
+    name, right, wrong = PLANTED_IN_HOST[planted]
+    file = tmp_path / "host" / "otalink_host" / name
+    source = file.read_text(encoding="utf-8")
+    assert source.count(right) == 1
+    file.write_text(source.replace(right, wrong), encoding="utf-8")
+    status, output = fuzz("ftp", tmp_path, "-runs=3000", "-seed=70", code=tmp_path / "host", timeout=100)
     assert status != 0, output
     assert "AssertionError" in output, output
     assert list(tmp_path.glob("crash-*"))

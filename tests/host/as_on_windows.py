@@ -89,7 +89,15 @@ def become_windows() -> None:
     for module, names in NAMES.items():
         for name in names.split():
             vars(module).pop(name, None)
+    # Without AF_UNIX it is made of TCP.
+    socket.socketpair = _socketpair
     sys.platform, os.name = "win32", "nt"
+
+
+def _socketpair() -> tuple[socket.socket, socket.socket]:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        one = socket.create_connection(listener.getsockname())
+        return one, listener.accept()[0]
 
 
 def run(arguments: list[str]) -> tuple[int, str, str]:

@@ -12,8 +12,10 @@ import pytest
 
 from otalink.errors import OtaError
 from otalink.plain import SUMS, parse_sums_line, select
+from otalink_host import certificates
+from otalink_host.accounts import create_server_folder
 from otalink_host.server import BackgroundServer, FtpServer
-from otalink_host.settings import Account, Settings
+from otalink_host.settings import Account, Settings, Tls, load_settings
 
 sys.path.insert(0, str(Path(__file__).parent))  # for esp_rom
 
@@ -52,6 +54,15 @@ def settings(releases: Path) -> Settings:
     return Settings(accounts, passive_ports=None)
 
 
+@pytest.fixture(scope="session")
+def server_tls(tmp_path_factory: pytest.TempPathFactory) -> Tls:
+    """A CA and a certificate, as `otalink init` makes them."""
+    folder = tmp_path_factory.mktemp("server")
+    create_server_folder(folder)
+    certificates.create(load_settings(folder / "otalink.toml"), ["localhost", "127.0.0.1"])
+    return load_settings(folder / "otalink.toml").tls
+
+
 @pytest.fixture
 def serve(settings: Settings) -> Iterator[Callable[..., FtpServer]]:
     """Starts servers with the settings, changed as asked, and ends them after the test."""
@@ -60,7 +71,7 @@ def serve(settings: Settings) -> Iterator[Callable[..., FtpServer]]:
     def start(**changes: object) -> FtpServer:
         changed = replace(settings, **changes)  # type: ignore[arg-type]
         passwords = {account.name: PASSWORD for account in changed.accounts}
-        server = BackgroundServer(changed, passwords, failed_login_delay=0.05)
+        server = BackgroundServer(changed, passwords)
         running = server.__enter__()
         started.append(server)
         return running

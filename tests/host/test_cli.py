@@ -164,7 +164,7 @@ def test_a_reader_that_leaves_early_is_no_traceback(here: Path) -> None:
 def test_init_prints_what_it_made_and_what_comes_next(run, here: Path) -> None:
     status, out, error = run("init", "--directory", "server")
     assert (status, error) == (0, "")
-    for name in ("server/otalink.toml", "server/otalink.secrets", "server/releases"):
+    for name in ("server/otalink.toml", "server/otalink.secrets", "server/otalink.hashes", "server/releases"):
         assert f"Made {name}: " in out
     assert "otalink release publish DIR --config server/otalink.toml" in out
     assert (here / "server" / "otalink.secrets").read_text().split('"')[1] not in out

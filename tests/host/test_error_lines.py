@@ -23,8 +23,8 @@ UNSEEN = {
     "no message of otalink's": "as above",
     "not all of it is ASCII": "utf16.py tells itself, and takes its slower way",
     "policy …: it is newer or differs": "config.py has refused it before",
+    "this is no event to record: …": "a mistake in what calls the log",
     "the server offers …, older than no release here": "a board without a release wants any",
-    "the settings name no file with passwords": "settings that were read always name one",
 }
 # As a row's first cell may hold them.
 CODE = re.compile(r"`` (?P<long>.*?) ``|`(?P<short>[^`]*)`")

@@ -97,6 +97,28 @@ with BackgroundServer(settings, {"board": "a-password"}) as server, ftplib.FTP()
     assert replies == ["550"] * 5
 
 
+def test_the_audit_log_is_written_and_checked_there(tmp_path: Path) -> None:
+    code = """
+import as_on_windows, os, sys
+as_on_windows.import_all()
+as_on_windows.become_windows()
+from otalink_host.audit import AuditLog
+from otalink_host.audit_read import verify
+from otalink_host.errors import UserError
+from pathlib import Path
+folder = Path(sys.argv[1]) / "audit"
+for count in (3, 4):
+    with AuditLog(folder, bytes(32), known=lambda name: True, file_size=200) as log:
+        for number in range(count):
+            log.append({"event": "fetch", "account": "board", "bytes": number})
+found, = verify(folder, bytes(32))
+print(found.records, found.fault, len(list(folder.glob("*.jsonl"))))
+"""
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    done = subprocess.run(command, cwd=HERE, capture_output=True, encoding="utf-8", check=False)
+    assert (done.returncode, done.stderr, done.stdout) == (0, "", "7 None 4\n")
+
+
 def test_every_module_imports_and_every_command_has_its_help(on_windows: Callable[..., Answers]) -> None:
     lines = [[*path, "--help"] for path in commands(typer.main.get_command(app))]
     assert ["release", "publish", "--help"] in lines

@@ -14,7 +14,7 @@ import asyncio, errno, gc, hashlib, os, sys, time
 from otalink.errors import *
 from otalink.ftp import FtpClient
 
-host, port, user, password, timeout, stall = {options!r}
+host, port, user, password, timeout, stall, tls = {options!r}
 
 class SinkError(Exception):
     pass
@@ -23,7 +23,13 @@ def descriptors():
     return len(list(os.ilistdir("/proc/self/fd")))
 
 def make_client():
-    return FtpClient(host, port, user, password, timeout, stall)
+    settings = None
+    if tls is not None:
+        from otalink.config import configure
+        # With a key, which data in the clear wants: what is tested here knows no releases.
+        tls.update({{"name": "app", "host": host, "keys": {{"0" * 16: ""}}}})
+        settings = configure(tls).tls
+    return FtpClient(host, port, user, password, timeout, stall, settings)
 
 def sockets():
     return descriptors() - at_first
@@ -67,12 +73,20 @@ def run_client(on_board):
     Fails when a task or a socket is left on the board.
     """
 
-    def run(server, body, *, user="bob", password="hidden", timeout=10, stall=10, heap="512k", host=None):
-        options = (host or server.host, server.port, user, password, timeout, stall)
+    def run(server, body, *, user="bob", password="hidden", timeout=10, stall=10, heap="512k", host=None, tls=None):
+        options = (host or server.host, server.port, user, password, timeout, stall, tls)
         body = textwrap.indent(textwrap.dedent(body).strip(), "    ")
         return on_board(PRELUDE.format(options=options, body=body), heap=heap).lines
 
     return run
+
+
+@pytest.fixture
+def authority(tmp_path):
+    """Signs the certificates of a test's server."""
+    from certificates import Authority
+
+    return Authority(tmp_path, "ours")
 
 
 @pytest.fixture

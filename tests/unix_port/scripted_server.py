@@ -23,6 +23,10 @@ from collections.abc import Callable
 
 
 class ScriptedServer:
+    @property
+    def session_class(self):
+        return Session
+
     def __init__(self, files=None, host="127.0.0.1", **answers):
         self.files = dict(files or {})
         self.answers = {verb: list(a) if isinstance(a, list) else [a] for verb, a in answers.items()}
@@ -89,7 +93,7 @@ class ScriptedServer:
             except OSError:
                 return
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # or two replies in a row take 40 ms
-            session = Session(self, self.keep(sock), self.sessions)
+            session = self.session_class(self, self.keep(sock), self.sessions)
             self.sessions += 1
             self._start(self._serve, session)
 

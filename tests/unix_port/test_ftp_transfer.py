@@ -155,8 +155,10 @@ def stopped(ending):
         (["226 done"], 1),
         (["426 broken off"], 1),
         (["451 local error"], 1),
+        (["150 0.003 seconds (measured here)"], 1),  # Pure-FTPd 1.0.50
         # What comes late is not taken for the next answer: that command logs in anew.
         (["426 broken off", "226 aborted"], 2),
+        (["150 once more", "226 aborted"], 2),
         (["221 bye"], 1),
     ],
 )

@@ -1,14 +1,9 @@
 """How a link is set up: its options, the settings, and TLS."""
 
-import datetime
-import ssl
 import time
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+from certificates import Authority
 from link_support import Host, deaf, deliver, say, unused_port
 from time_server import TimeServer, answer
 
@@ -105,58 +100,6 @@ def test_settings_that_cannot_be_are_named(run_link):
 
 
 # TLS
-
-
-class Authority:
-    """Signs certificates; `folder` gets its own, in DER, and a host's, with its key, in PEM."""
-
-    def __init__(self, folder, name):
-        self.key = ec.generate_private_key(ec.SECP256R1())
-        self.name = _name(name)
-        certificate = _certificate(self.name, self.key.public_key(), self.name, self.key, [])
-        self.path = folder / f"{name}.der"
-        self.path.write_bytes(certificate.public_bytes(serialization.Encoding.DER))
-
-    def context(self, folder, host, days=1):
-        key = ec.generate_private_key(ec.SECP256R1())
-        names = [x509.DNSName(host)]
-        certificate = _certificate(_name(host), key.public_key(), self.name, self.key, names, days)
-        path = folder / "host.pem"
-        path.write_bytes(
-            certificate.public_bytes(serialization.Encoding.PEM)
-            + key.private_bytes(
-                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-            )
-        )
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(path)
-        return context
-
-
-def _name(text):
-    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])
-
-
-def _certificate(subject, public_key, issuer, key, names, days=1):
-    now = datetime.datetime.now(datetime.timezone.utc)
-    builder = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(issuer)
-        .public_key(public_key)
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=10))
-        .not_valid_after(now + datetime.timedelta(days=days))
-        .add_extension(x509.BasicConstraints(ca=not names, path_length=None), critical=True)
-    )
-    if names:
-        builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
-    return builder.sign(key, hashes.SHA256())
-
-
-@pytest.fixture
-def authority(tmp_path):
-    return Authority(tmp_path, "ours")
 
 
 def test_a_link_over_tls_carries_the_same_and_is_made_again(run_link, authority, tmp_path):

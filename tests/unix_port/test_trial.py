@@ -108,7 +108,7 @@ def test_a_server_that_cannot_be_reached_delays_the_confirmation(board, folder):
     lines = board.run(server, body, confirm_after=0)
     assert "connection refused" in lines[-2]
     assert lines[-1] == "True"
-    with Server(folder, port=server.port) as server:
+    with Server(folder) as server:
         assert board.run(server, body, confirm_after=0)[-1] == "False"
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 # Ahead of the others: it imports asyncore without the warning that Python 3.11 gives.
 from pyftpdlib import ioloop
 from pyftpdlib.authorizers import DummyAuthorizer
-from pyftpdlib.handlers import DTPHandler, FTPHandler
+from pyftpdlib.handlers import DTPHandler, FTPHandler, TLS_DTPHandler, TLS_FTPHandler
 from pyftpdlib.servers import FTPServer
 
 from otalink.release import Header
@@ -84,9 +84,12 @@ class Server:
     `lacks` are commands that it does not have; `cuts` are the byte counts after which it cuts off a data connection,
     one after the other; `before(command, argument)` is called in the server's thread ahead of each command, and
     `during(filename, sent)` after each piece of data. `commands` and `sent` (bytes by file name) tell what happened.
+    With `certificate`, the path of one with its key, it serves over TLS only; data too where it `needs_private`.
     """
 
-    def __init__(self, folder, lacks=(), cuts=(), before=None, during=None, port=0):
+    def __init__(
+        self, folder, lacks=(), cuts=(), before=None, during=None, port=0, certificate=None, needs_private=True
+    ):
         self.folder = folder
         self.commands = []
         self.sent = {}
@@ -97,7 +100,12 @@ class Server:
         self._stopped = threading.Event()
         self._down_for = None
         self._errors = []
-        self._handler = self._make_handler(lacks)
+        bases = (TLS_FTPHandler, TLS_DTPHandler) if certificate else (FTPHandler, DTPHandler)
+        self._handler = self._make_handler(lacks, *bases)
+        if certificate:
+            self._handler.certfile = str(certificate)
+            self._handler.tls_control_required = True
+            self._handler.tls_data_required = needs_private
         self._server = None
         self._open(port)
         self.port = self._server.address[1]
@@ -151,10 +159,10 @@ class Server:
         self._server.close_all()
         self._server.ioloop.close()
 
-    def _make_handler(self, lacks):
+    def _make_handler(self, lacks, control_base, data_base):
         outer = self
 
-        class Data(DTPHandler):
+        class Data(data_base):
             ac_out_buffer_size = 4096
             moved = 0
             is_cut = False
@@ -181,11 +189,11 @@ class Server:
             def _name(self):
                 return os.path.basename(self.file_obj.name) if self.file_obj is not None else None
 
-        class Handler(FTPHandler):
+        class Handler(control_base):
             authorizer = DummyAuthorizer()
             auth_failed_timeout = 0
             use_sendfile = False
-            proto_cmds = {name: value for name, value in FTPHandler.proto_cmds.items() if name not in lacks}
+            proto_cmds = {name: value for name, value in control_base.proto_cmds.items() if name not in lacks}
             dtp_handler = Data
 
             def pre_process_command(self, line, command, argument):
