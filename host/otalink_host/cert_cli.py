@@ -23,7 +23,7 @@ Names = Annotated[
 def new(config: Config = Path(CONFIG_NAME), name: Names = None) -> None:
     """Make a CA and a certificate for a server that has none, and name them in its settings."""
     settings = load_settings(config)
-    check_private(config, None, [account.folder for account in settings.accounts])
+    check_private(config, None, settings.folders)
     make(settings, name)
     print_line("TLS counts when the server is started again, or after SIGHUP.")
 

@@ -389,9 +389,9 @@ def make(
 def _check_output(config: Path, output: Path) -> None:
     """Refuses to write a release where boards fetch it already."""
     settings = settings_if_any(config)
-    for account in settings.accounts if settings is not None else ():
-        if output.resolve().is_relative_to(account.folder.resolve()):
-            raise UserError(f"--output: boards fetch from {account.folder}: build it elsewhere, then publish it")
+    for folder in settings.folders if settings is not None else ():
+        if output.resolve().is_relative_to(folder.resolve()):
+            raise UserError(f"--output: boards fetch from {folder}: build it elsewhere, then publish it")
 
 
 def _bytes(count: int) -> str:

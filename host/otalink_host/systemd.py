@@ -63,7 +63,7 @@ def unit(settings: Settings) -> str:
     assert settings.path is not None
     folder = settings.path.parent.resolve()
     command = Path(sys.argv[0]).absolute()
-    folders = {folder, *(account.folder.resolve() for account in settings.accounts)}
+    folders = {folder, *(each.resolve() for each in settings.folders)}
     apart = sorted(each for each in folders if each == folder or not each.is_relative_to(folder))
     at_home = any(each.is_relative_to(home) for each in (*apart, command) for home in ("/home", "/root"))
     return UNIT.format(

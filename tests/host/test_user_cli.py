@@ -277,3 +277,16 @@ def test_settings_with_accounts_in_another_form_are_left_to_a_person(run: Run) -
     # What can be changed there is.
     assert run("disable", "b")[0] == 0
     assert account("b").disabled
+
+
+def test_a_release_is_not_built_into_any_of_the_channels_that_boards_read(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run("add", "ci", "--role", "publisher", "--channel", "stable", "--channel", "beta")
+    (tmp_path / "application").mkdir()
+    (tmp_path / "application" / "main.py").write_text("")
+    (tmp_path / "application" / "thermostat_1.0.0.1.py").write_text("")
+    keys = ("--unsigned", "--keys", str(tmp_path / "keys"))
+    for folder in ("releases", "beta"):
+        assert main(["release", "build", str(tmp_path / "application"), "--output", folder, *keys]) == 1
+        assert f"boards fetch from {folder}: build it elsewhere" in capsys.readouterr().err
