@@ -224,10 +224,7 @@ def release_list(
     """List the releases in a folder, who signed them, and say what is passed over."""
     from otalink_host.keys import for_boards, load_all
 
-    if folder is not None:
-        folders = [folder]
-    else:
-        folders = sorted(str(folder) for folder in load_settings(config).folders)
+    folders = [folder] if folder is not None else sorted(str(folder) for folder in load_settings(config).folders)
     notes: list[str] = []
     try:
         known = load_all(keys_folder(config, keys))
