@@ -20,6 +20,7 @@ UNSEEN = {
     "150 File status okay. About to open data connection.": "as above",
     "200 It is free.": "as above",
     "200 It is yours until the session ends.": "as above",
+    "this server keeps no reports": "otalink.toml always has a folder for them",
     "226 Transfer complete.": "as above",
     "226 Transfer complete: the same is there already.": "as above",
     "250 File removed.": "as above",
