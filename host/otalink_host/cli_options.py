@@ -18,7 +18,7 @@ from otalink_host.place_ftp import Address, connected, is_address, parse_address
 from otalink_host.place_local import LocalPlace
 from otalink_host.private import check_apart
 from otalink_host.secrets_file import read_secrets
-from otalink_host.settings import CONFIG_NAME, Settings, folder_of, load_settings
+from otalink_host.settings import CONFIG_NAME, Settings, channel_of, folder_of, load_settings
 
 # Scripts give an FTP server's password here, or by a file descriptor.
 PASSWORD_VARIABLE = "OTALINK_PASSWORD"
@@ -41,6 +41,9 @@ PublicKeys = Annotated[
 To = Annotated[
     str | None,
     typer.Option("--to", metavar="FOLDER|URL", help="Publish there, as to ftps://publisher@host/folder."),
+]
+Channel = Annotated[
+    str | None, typer.Option("--channel", metavar="NAME", help="The folder of this channel in the settings.")
 ]
 Ca = Annotated[
     Path | None,
@@ -121,6 +124,9 @@ class Destination:
     password: str = field(default="", repr=False)
     ca: Path | None = None
 
+    def __str__(self) -> str:
+        return str(self.folder or self.address)
+
     @property
     def folders(self) -> list[Path]:
         """The folder of this machine, if it is one."""
@@ -136,8 +142,12 @@ class Destination:
             yield LocalPlace(self.folder)
 
 
-def destination_of(to: str | None, config: Path, ca: Path | None, password_fd: int | None) -> Destination:
-    """What `to` names, a folder or an FTP server's address; None stands for the settings' only folder."""
+def destination_of(
+    to: str | None, config: Path, ca: Path | None, password_fd: int | None, channel: str | None = None
+) -> Destination:
+    """What `to` names, a folder or an FTP server's address; None stands for the settings' `channel` or only folder."""
+    if to is not None and channel is not None:
+        raise typer.BadParameter("it is either a channel or a place", param_hint="--channel")
     if to is not None and is_address(to):
         address = parse_address(to)
         if ca is not None and not address.is_tls:
@@ -145,7 +155,10 @@ def destination_of(to: str | None, config: Path, ca: Path | None, password_fd: i
         return Destination(None, address, password_of(address, config, password_fd), ca)
     if ca is not None or password_fd is not None:
         raise typer.BadParameter("a folder of this machine needs neither", param_hint="--ca, --password-fd")
-    return Destination(Path(to) if to is not None else folder_of(load_settings(config)))
+    if to is not None:
+        return Destination(Path(to))
+    settings = load_settings(config)
+    return Destination(channel_of(settings, channel) if channel is not None else folder_of(settings))
 
 
 def password_of(address: Address, config: Path, descriptor: int | None) -> str:

@@ -4,13 +4,13 @@ import contextlib
 import errno
 import os
 import secrets
-import sys
 import time
 from collections.abc import Iterable, Iterator
 from io import BufferedIOBase
 from pathlib import Path, PurePosixPath
 
 from otalink_host.errors import UserError
+from otalink_host.file_lock import lock
 from otalink_host.place import LOCK_NAME, PART_PREFIX, Entry
 
 
@@ -105,17 +105,8 @@ class LocalPlace:
         """Keeps a second publish out. The system gives the lock back when this process is killed."""
         path = self.folder / LOCK_NAME
         with path.open("ab") as file:
-            try:
-                if sys.platform == "win32":
-                    import msvcrt
-
-                    msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-                else:
-                    import fcntl
-
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                raise UserError(f"another publish into {self} is under way: wait for it, then publish again") from None
+            if not lock(file):
+                raise UserError(f"another publish into {self} is under way: wait for it, then publish again")
             try:
                 # The one before may have removed the file between our opening and our locking it.
                 if not path.exists() or not os.path.samestat(os.fstat(file.fileno()), path.stat()):

@@ -11,10 +11,12 @@ from rich.table import Table
 
 from otalink.errors import OtaError
 from otalink.version import check_name, format_version, parse_version
-from otalink_host import repository
+from otalink_host import publish_record, repository
 from otalink_host.cli_options import (
     Ca,
+    Channel,
     Config,
+    Destination,
     KeysFolder,
     PassphraseFd,
     PasswordFd,
@@ -151,6 +153,7 @@ def release_verify(
 def release_publish(
     source: Annotated[Path, typer.Argument(metavar="FILE|DIR", help="A release file, or a folder of plain files.")],
     to: To = None,
+    channel: Channel = None,
     config: Config = Path(CONFIG_NAME),
     name: Annotated[
         str | None, typer.Option(help="The application, when its main file NAME.py has no version in its name.")
@@ -171,17 +174,29 @@ def release_publish(
         raise typer.BadParameter("a release file has its name and version already", param_hint="--name, --version")
     if not is_file and (key is not None or unsigned):
         raise typer.BadParameter("a plain folder is never signed", param_hint="--key, --unsigned")
-    destination = destination_of(to, config, ca, password_fd)
+    destination = destination_of(to, config, ca, password_fd, channel)
     check_private(config, keys, [source, *destination.folders])
     known = public_keys(config, keys, key, destination.folder) if is_file else {}
     with destination.opened() as place:
         if is_file:
-            _publish_file(source, place, known, unsigned, allow_older)
+            done = _publish_file(source, place, known, unsigned, allow_older)
         else:
-            _publish_folder(source, place, name, version, allow_older)
+            done = _publish_folder(source, place, name, version, allow_older)
+    if done is not None:
+        _record(config, destination, "publish", *done)
 
 
-def _publish_folder(source: Path, place: Place, name: str | None, version: str | None, allow_older: bool) -> None:
+def _record(config: Path, destination: Destination, event: str, name: str, size: int | None = None) -> None:
+    try:
+        publish_record.record(settings_if_any(config), destination.folder, event, name, size)
+    except UserError as error:
+        print_line(f"the audit log does not have it ({error}): run it as the server's user")
+
+
+def _publish_folder(
+    source: Path, place: Place, name: str | None, version: str | None, allow_older: bool
+) -> tuple[str, int] | None:
+    """The name of what was published, and its size in bytes; None when it was there already."""
     with progress_bar("Publishing") as progress:
         done = repository.publish(source, place, name=name, version=version, allow_older=allow_older, progress=progress)
     for line in done.skipped + done.notes:
@@ -194,11 +209,15 @@ def _publish_folder(source: Path, place: Place, name: str | None, version: str |
     if done.written or done.removed:
         same = f", unchanged: {len(done.unchanged)}" if done.unchanged else ""
         print_line(f"Published {text} in {place}: {_bytes(done.written_size)} of {_bytes(done.size)} written{same}.")
-    else:
-        print_line(f"{text} is published in {place} already, with the same content: there was nothing to do.")
+        return done.versioned, done.written_size
+    print_line(f"{text} is published in {place} already, with the same content: there was nothing to do.")
+    return None
 
 
-def _publish_file(source: Path, place: Place, keys: dict[str, str], unsigned: bool, allow_older: bool) -> None:
+def _publish_file(
+    source: Path, place: Place, keys: dict[str, str], unsigned: bool, allow_older: bool
+) -> tuple[str, int] | None:
+    """As _publish_folder."""
     with progress_bar("Verifying") as progress:
         done = repository.publish_file(
             source, place, keys, unsigned=unsigned, allow_older=allow_older, progress=progress
@@ -207,8 +226,9 @@ def _publish_file(source: Path, place: Place, keys: dict[str, str], unsigned: bo
     by = f"signed with key {done.release.key}" if done.release.key is not None else "unsigned"
     if done.written:
         print_line(f"Published {text} as {done.path}: {len(done.release.files)} files, {_bytes(done.size)}, {by}.")
-    else:
-        print_line(f"{text} is published in {place} already, with the same content: there was nothing to do.")
+        return str(done.path).replace("\\", "/").rpartition("/")[2], done.size
+    print_line(f"{text} is published in {place} already, with the same content: there was nothing to do.")
+    return None
 
 
 @app.command("list", epilog="Example: otalink release list releases")
@@ -216,6 +236,7 @@ def release_list(
     folder: Annotated[
         str | None, typer.Argument(metavar="[FOLDER|URL]", help="The folder to look into, not the settings'.")
     ] = None,
+    channel: Channel = None,
     config: Config = Path(CONFIG_NAME),
     keys: KeysFolder = None,
     ca: Ca = None,
@@ -224,7 +245,11 @@ def release_list(
     """List the releases in a folder, who signed them, and say what is passed over."""
     from otalink_host.keys import for_boards, load_all
 
-    folders = [folder] if folder is not None else sorted(str(folder) for folder in load_settings(config).folders)
+    if folder is not None or channel is not None:
+        destinations = [destination_of(folder, config, ca, password_fd, channel)]
+    else:
+        texts = sorted(str(folder) for folder in load_settings(config).folders)
+        destinations = [destination_of(text, config, ca, password_fd) for text in texts]
     notes: list[str] = []
     try:
         known = load_all(keys_folder(config, keys))
@@ -235,8 +260,8 @@ def release_list(
     names = {key.id: key.name for key in known}
     columns = ("NAME", "VERSION", "FORM", "SIGNED", "FILES", "BYTES", "PUBLISHED", "FOLDER")
     table = Table(*columns, box=None, pad_edge=False)
-    for text in folders:
-        with destination_of(text, config, ca, password_fd).opened() as place:
+    for destination in destinations:
+        with destination.opened() as place:
             listing = repository.list_releases(place, for_boards(known))
         notes += listing.notes
         for release in listing.releases:
@@ -255,7 +280,7 @@ def release_list(
     if table.row_count:
         print_table(table)
     else:
-        print_line(f"No release in {', '.join(folders)}.")
+        print_line(f"No release in {', '.join(map(str, destinations))}.")
     for note in notes:
         print_line(note)
 
@@ -271,15 +296,18 @@ def release_withdraw(
     folder: Annotated[
         str | None, typer.Option("--from", metavar="FOLDER|URL", help="Withdraw it there, not in the settings' folder.")
     ] = None,
+    channel: Channel = None,
     undo: Annotated[bool, typer.Option("--undo", help="Put it back.")] = False,
     config: Config = Path(CONFIG_NAME),
     ca: Ca = None,
     password_fd: PasswordFd = None,
 ) -> None:
     """Take a release out of the boards' sight, or put it back."""
-    with destination_of(folder, config, ca, password_fd).opened() as place:
+    destination = destination_of(folder, config, ca, password_fd, channel)
+    with destination.opened() as place:
         before, after = repository.withdraw(place, name, version, undo=undo)
         print_line(f"renamed {place.where(before)} to {after}")
+    _record(config, destination, "publish" if undo else "withdraw", after if undo else before)
     if undo:
         print_line(f"Put {after} back: boards see it again.")
     else:
@@ -307,6 +335,7 @@ def make(
     ] = None,
     no_changelog: Annotated[bool, typer.Option("--no-changelog", help="There is no changelog.")] = False,
     to: To = None,
+    channel: Channel = None,
     key: Key = None,
     unsigned: SignNothing = False,
     board: Platforms = None,
@@ -336,7 +365,7 @@ def make(
         number: tuple[int, ...] = parse_version(version)
     except ValueError as error:
         raise UserError(str(error)) from None
-    destination = destination_of(to, config, ca, password_fd)
+    destination = destination_of(to, config, ca, password_fd, channel)
     check_private(config, keys, [source, *destination.folders])
     checkout = release_make.checkout_of(source)
     release_make.check_tracked(source)
@@ -372,6 +401,7 @@ def make(
             progress=progress,
         )
     built, published = made.built, made.published
+    _record(config, destination, "publish", built.path.name, published.size)
     for line in built.skipped:
         print_line(line)
     by = f"signed with key {built.key}" if built.key is not None else "unsigned"

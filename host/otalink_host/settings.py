@@ -186,7 +186,7 @@ def account_of(settings: Settings, name: str | None = None) -> Account:
 def folder_of(settings: Settings) -> Path:
     """The only folder that the settings' accounts have. Raises UserError when there are several."""
     if len({folder.resolve() for folder in settings.folders}) > 1:
-        raise UserError(f"{settings.path} has several folders: say which with --to")
+        raise UserError(f"{settings.path} has several folders: say which with --channel or --to")
     return settings.folders[0]
 
 

@@ -249,7 +249,7 @@ def test_the_folder_to_publish_to_is_the_only_one_or_must_be_named(tmp_path: Pat
     one = Settings((Account("a", tmp_path), Account("b", tmp_path)), path=tmp_path / "otalink.toml")
     assert folder_of(one) == tmp_path
     two = replace(one, accounts=(Account("a", tmp_path), Account("b", tmp_path / "b")))
-    with pytest.raises(UserError, match="has several folders: say which with --to"):
+    with pytest.raises(UserError, match="has several folders: say which with --channel or --to"):
         folder_of(two)
 
 
