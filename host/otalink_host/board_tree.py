@@ -17,7 +17,7 @@ from otalink.layout import GUARD, INSTALLED
 from otalink.plain import SUMS, parse_sums_line, target_path
 from otalink.record import format_header
 from otalink.version import format_version
-from otalink_host import release_file, repository
+from otalink_host import release_file, repository, source_folder
 from otalink_host.board_tls import CA_PATH
 from otalink_host.compiler import Bytecode, Compiler, bytecode_of, compiler_options
 from otalink_host.errors import UserError
@@ -32,7 +32,7 @@ class Application:
     """An application that was laid out: its `name`, `version` and the `paths` of its files; `notes` are lines."""
 
     name: str
-    version: repository.Version
+    version: release_file.Version
     paths: tuple[str, ...]
     notes: tuple[str, ...] = ()
 
@@ -104,7 +104,7 @@ def name_of(source: Path) -> str:
         return release_file.read_header(source, {}).name
     if not source.is_dir():
         raise UserError(f"{source} is no folder: name that of the application, or a release file")
-    return repository.find_name(source, [path for path in repository.collect(source).files if "/" not in path])
+    return source_folder.find_name(source, [path for path in source_folder.collect(source).files if "/" not in path])
 
 
 def is_release_file(source: Path) -> bool:

@@ -20,7 +20,7 @@ from otalink.plain import format_release_name, other_application, parse_release_
 from otalink.record import format_header
 from otalink.release import SIZE_MAX
 from otalink.version import check_name, format_version, parse_version
-from otalink_host import repository
+from otalink_host import repository, source_folder
 from otalink_host.compiler import Bytecode, Compiler, bytecode_of, common_bytecode, compiler_options
 from otalink_host.errors import UserError
 from otalink_host.keys import Signer, for_boards
@@ -72,7 +72,7 @@ def build(
     if not source.is_dir():
         raise UserError(f"there is no folder {source}: name the one that holds the release's files")
     try:
-        collected = repository.collect(source, ignored(source))
+        collected = source_folder.collect(source, ignored(source))
         _refuse_emptiness(source, collected)
         name, number, targets = _application(source, collected.files, name, version)
         path = _output(output, name, number)
@@ -167,7 +167,7 @@ def _platforms(boards: Sequence[str]) -> tuple[str, ...]:
     return platforms
 
 
-def _refuse_emptiness(source: Path, collected: repository.Collected) -> None:
+def _refuse_emptiness(source: Path, collected: source_folder.Collected) -> None:
     if not collected.files:
         raise UserError(f"{source} holds no file for a release")
     if collected.empty:

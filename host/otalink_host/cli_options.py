@@ -1,7 +1,10 @@
-"""Options that several commands have, and what they lead to: settings, keys, a passphrase."""
+"""Options that several commands have, and what they lead to: settings, keys, a passphrase, a place for releases."""
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
@@ -10,9 +13,15 @@ import typer
 from otalink_host.audit import head_path, writers
 from otalink_host.board_secrets import BOARD_SECRETS_NAME
 from otalink_host.errors import UserError
+from otalink_host.place import Place
+from otalink_host.place_ftp import Address, connected, is_address, parse_address
+from otalink_host.place_local import LocalPlace
 from otalink_host.private import check_apart
-from otalink_host.settings import CONFIG_NAME, Settings, load_settings
+from otalink_host.secrets_file import read_secrets
+from otalink_host.settings import CONFIG_NAME, Settings, channel_of, folder_of, load_settings
 
+# Scripts give an FTP server's password here, or by a file descriptor.
+PASSWORD_VARIABLE = "OTALINK_PASSWORD"
 # Scripts give a private key's passphrase here, or by a file descriptor; a command line is everybody's to read.
 PASSPHRASE_VARIABLE = "OTALINK_KEY_PASSPHRASE"
 
@@ -28,6 +37,21 @@ PassphraseFd = Annotated[
 PublicKeys = Annotated[
     list[str] | None,
     typer.Option("--key", metavar="KEY", help="Only this key, by name or file; more than once for more."),
+]
+To = Annotated[
+    str | None,
+    typer.Option("--to", metavar="FOLDER|URL", help="Publish there, as to ftps://publisher@host/folder."),
+]
+Channel = Annotated[
+    str | None, typer.Option("--channel", metavar="NAME", help="The folder of this channel in the settings.")
+]
+Ca = Annotated[
+    Path | None,
+    typer.Option("--ca", metavar="FILE", help="Trust the certificates in FILE for ftps, not the system's."),
+]
+PasswordFd = Annotated[
+    int | None,
+    typer.Option("--password-fd", metavar="N", min=0, help="Read the server's password from this file descriptor."),
 ]
 Unsigned = Annotated[bool, typer.Option("--unsigned", help="Take a release that nobody signed.")]
 
@@ -89,6 +113,80 @@ def only_key(folder: Path) -> str:
     if len(names) > 1:
         raise UserError(f"{folder} has several keys: say which with --key ({', '.join(names)})")
     return names[0]
+
+
+@dataclass(frozen=True)
+class Destination:
+    """Where releases are or go to: a `folder` of this machine, or else an `address` with its password."""
+
+    folder: Path | None
+    address: Address | None = None
+    password: str = field(default="", repr=False)
+    ca: Path | None = None
+
+    def __str__(self) -> str:
+        return str(self.folder or self.address)
+
+    @property
+    def folders(self) -> list[Path]:
+        """The folder of this machine, if it is one."""
+        return [self.folder] if self.folder is not None else []
+
+    @contextmanager
+    def opened(self) -> Iterator[Place]:
+        """The place, while the block lasts. Raises UserError when a server cannot be reached or refuses."""
+        if self.address is not None:
+            with connected(self.address, self.password, self.ca) as place:
+                yield place
+        elif self.folder is not None:
+            yield LocalPlace(self.folder)
+
+
+def destination_of(
+    to: str | None, config: Path, ca: Path | None, password_fd: int | None, channel: str | None = None
+) -> Destination:
+    """What `to` names, a folder or an FTP server's address; None stands for the settings' `channel` or only folder."""
+    if to is not None and channel is not None:
+        raise typer.BadParameter("it is either a channel or a place", param_hint="--channel")
+    if to is not None and is_address(to):
+        address = parse_address(to)
+        if ca is not None and not address.is_tls:
+            raise typer.BadParameter("it says whom to trust behind ftps://, not behind ftp://", param_hint="--ca")
+        return Destination(None, address, password_of(address, config, password_fd), ca)
+    if ca is not None or password_fd is not None:
+        raise typer.BadParameter("a folder of this machine needs neither", param_hint="--ca, --password-fd")
+    if to is not None:
+        return Destination(Path(to))
+    settings = load_settings(config)
+    return Destination(channel_of(settings, channel) if channel is not None else folder_of(settings))
+
+
+def password_of(address: Address, config: Path, descriptor: int | None) -> str:
+    """The password for the FTP server at `address`: from a descriptor, the environment, the secrets file, or a prompt.
+
+    The secrets file's counts for an account of that name, where there are settings.
+    """
+    settings = settings_if_any(config)
+    if descriptor is not None:
+        return _read_line(descriptor, "password")
+    if PASSWORD_VARIABLE in os.environ:
+        return os.environ[PASSWORD_VARIABLE]
+    if settings is not None and settings.secrets is not None and settings.secrets.exists():
+        password = read_secrets(settings.secrets, "password", f'{address.user} = "…"').get(address.user)
+        # A hash of the password is of no use here.
+        if isinstance(password, str) and not password.startswith("$"):
+            return password
+    if sys.stdin.isatty():
+        return str(typer.prompt(f"Password of {address.user} at {address.host}", hide_input=True, err=True))
+    raise UserError(f"{address} needs a password: give it by --password-fd or in {PASSWORD_VARIABLE}")
+
+
+def _read_line(descriptor: int, what: str) -> str:
+    try:
+        with open(descriptor, "rb") as file:
+            return file.readline().rstrip(b"\r\n").decode()
+    except (OSError, UnicodeError) as error:
+        raise UserError(f"file descriptor {descriptor} gives no {what} ({error})") from None
 
 
 def passphrase_of(path: Path, descriptor: int | None, confirm: bool = False) -> bytes:

@@ -480,7 +480,7 @@ class _Demo:
         built = self._build(version, greeting)
         published = publish_file(built.path, self._served, keys.for_boards([self._key]))
         self._say(
-            f"published {published.path.name}: {len(built.files)} files, {published.size:,} bytes, "
+            f"published {built.path.name}: {len(built.files)} files, {published.size:,} bytes, "
             f"signed with key {built.key}"
         )
         self._releases[version] = published.release

@@ -20,16 +20,18 @@ from otalink_host.events import Events
 from otalink_host.ftp_filesystem import VirtualFolder
 from otalink_host.ftp_login import LoginMixin
 from otalink_host.ftp_tls import TlsData, TlsHandler
+from otalink_host.ftp_upload import UploadDataMixin, UploadMixin
 from otalink_host.log_text import printable
 from otalink_host.throttle import CHUNK_MAX, Throttle
 
-# Everything that a board may say. What is not here is not understood: writing, SITE, and PORT, by which a server can be
-# made to connect to others.
-BOARD_COMMANDS = (
+# Everything that a client may say, by the accounts' leave. What is not here is not understood: APPE and STOU, SITE for
+# anything but a publisher's lock, and PORT, by which a server can be made to connect to others.
+COMMANDS = (
     *("USER", "PASS", "QUIT", "REIN", "NOOP", "SYST", "STAT", "HELP", "FEAT", "OPTS"),
     *("PWD", "XPWD", "CWD", "XCWD", "CDUP", "XCUP"),
     *("LIST", "NLST", "MLSD", "MLST", "SIZE", "MDTM"),
     *("PASV", "EPSV", "TYPE", "STRU", "MODE", "REST", "RETR", "ABOR"),
+    *("STOR", "RNFR", "RNTO", "DELE", "MKD", "XMKD", "RMD", "XRMD"),
 )
 
 
@@ -65,7 +67,7 @@ class PassiveDTP(FTPHandler.passive_dtp):  # type: ignore[misc]  # pyftpdlib has
         super().listen(backlog)
 
 
-class DataHandler(TlsData):
+class DataHandler(UploadDataMixin, TlsData):
     """A data connection that keeps to the session's bandwidth and reports what it sent."""
 
     _throttles: tuple[Throttle, ...] = ()
@@ -103,7 +105,7 @@ class DataHandler(TlsData):
             self._pause.cancel()
             self._pause = None
         # Ahead of pyftpdlib's own record, which comes after the client has its reply: whoever has that finds this.
-        if not self._closed and self.file_obj is not None:
+        if not self._closed and self.file_obj is not None and not self.receive:
             self.cmd_channel.record_transfer(self)
         super().close()
 
@@ -130,7 +132,7 @@ class DataHandler(TlsData):
         self.add_channel(events=self.ioloop.READ if self.receive else self.ioloop.WRITE)
 
 
-class Handler(LoginMixin, TlsHandler):
+class Handler(LoginMixin, UploadMixin, TlsHandler):
     """A client's session. The attributes without a value are each server's own; for their units see Settings."""
 
     banner = "otalink ready."

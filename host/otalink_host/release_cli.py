@@ -11,14 +11,20 @@ from rich.table import Table
 
 from otalink.errors import OtaError
 from otalink.version import check_name, format_version, parse_version
-from otalink_host import repository
+from otalink_host import publish_record, repository
 from otalink_host.cli_options import (
+    Ca,
+    Channel,
     Config,
+    Destination,
     KeysFolder,
     PassphraseFd,
+    PasswordFd,
     PublicKeys,
+    To,
     Unsigned,
     check_private,
+    destination_of,
     keys_folder,
     only_key,
     parse_bytecode,
@@ -27,8 +33,9 @@ from otalink_host.cli_options import (
     settings_if_any,
 )
 from otalink_host.errors import UserError
+from otalink_host.place import Place
 from otalink_host.private import check_apart
-from otalink_host.settings import CONFIG_NAME, folder_of, load_settings
+from otalink_host.settings import CONFIG_NAME, load_settings
 from otalink_host.terminal import print_line, print_table, progress_bar
 
 app = typer.Typer(no_args_is_help=True, help="Build, verify and publish releases, and list what is published.")
@@ -140,13 +147,13 @@ def release_verify(
 @app.command(
     "publish",
     epilog="Example: otalink release publish thermostat_1.0.0.3.ota; "
-    "otalink release publish build --to releases --name thermostat --version 1.0.0.2",
+    "otalink release publish build --to releases --name thermostat --version 1.0.0.2; "
+    "otalink release publish thermostat_1.0.0.3.ota --to ftps://publisher@updates.example/releases",
 )
 def release_publish(
     source: Annotated[Path, typer.Argument(metavar="FILE|DIR", help="A release file, or a folder of plain files.")],
-    to: Annotated[
-        Path | None, typer.Option("--to", metavar="FOLDER", help="Publish there, not to the settings' folder.")
-    ] = None,
+    to: To = None,
+    channel: Channel = None,
     config: Config = Path(CONFIG_NAME),
     name: Annotated[
         str | None, typer.Option(help="The application, when its main file NAME.py has no version in its name.")
@@ -158,21 +165,40 @@ def release_publish(
     key: PublicKeys = None,
     unsigned: Unsigned = False,
     keys: KeysFolder = None,
+    ca: Ca = None,
+    password_fd: PasswordFd = None,
 ) -> None:
     """Publish a release file; or the files in DIR, one of them named with its version, as in thermostat_1.0.0.2.py."""
-    folder = to if to is not None else folder_of(load_settings(config))
-    check_private(config, keys, [source, folder])
-    if source.suffix == ".ota" and not source.is_dir():
-        if name is not None or version is not None:
-            raise typer.BadParameter("a release file has its name and version already", param_hint="--name, --version")
-        _publish_file(source, folder, public_keys(config, keys, key, folder), unsigned, allow_older)
-        return
-    if key is not None or unsigned:
+    is_file = source.suffix == ".ota" and not source.is_dir()
+    if is_file and (name is not None or version is not None):
+        raise typer.BadParameter("a release file has its name and version already", param_hint="--name, --version")
+    if not is_file and (key is not None or unsigned):
         raise typer.BadParameter("a plain folder is never signed", param_hint="--key, --unsigned")
+    destination = destination_of(to, config, ca, password_fd, channel)
+    check_private(config, keys, [source, *destination.folders])
+    known = public_keys(config, keys, key, destination.folder) if is_file else {}
+    with destination.opened() as place:
+        if is_file:
+            done = _publish_file(source, place, known, unsigned, allow_older)
+        else:
+            done = _publish_folder(source, place, name, version, allow_older)
+    if done is not None:
+        _record(config, destination, "publish", *done)
+
+
+def _record(config: Path, destination: Destination, event: str, name: str, size: int | None = None) -> None:
+    try:
+        publish_record.record(settings_if_any(config), destination.folder, event, name, size)
+    except UserError as error:
+        print_line(f"the audit log does not have it ({error}): run it as the server's user")
+
+
+def _publish_folder(
+    source: Path, place: Place, name: str | None, version: str | None, allow_older: bool
+) -> tuple[str, int] | None:
+    """The name of what was published, and its size in bytes; None when it was there already."""
     with progress_bar("Publishing") as progress:
-        done = repository.publish(
-            source, folder, name=name, version=version, allow_older=allow_older, progress=progress
-        )
+        done = repository.publish(source, place, name=name, version=version, allow_older=allow_older, progress=progress)
     for line in done.skipped + done.notes:
         print_line(line)
     for path in done.written:
@@ -182,36 +208,48 @@ def release_publish(
     text = f"{done.name} {format_version(done.version)}"
     if done.written or done.removed:
         same = f", unchanged: {len(done.unchanged)}" if done.unchanged else ""
-        print_line(f"Published {text} in {folder}: {_bytes(done.written_size)} of {_bytes(done.size)} written{same}.")
-    else:
-        print_line(f"{text} is published in {folder} already, with the same content: there was nothing to do.")
+        print_line(f"Published {text} in {place}: {_bytes(done.written_size)} of {_bytes(done.size)} written{same}.")
+        return done.versioned, done.written_size
+    print_line(f"{text} is published in {place} already, with the same content: there was nothing to do.")
+    return None
 
 
-def _publish_file(source: Path, folder: Path, keys: dict[str, str], unsigned: bool, allow_older: bool) -> None:
+def _publish_file(
+    source: Path, place: Place, keys: dict[str, str], unsigned: bool, allow_older: bool
+) -> tuple[str, int] | None:
+    """As _publish_folder."""
     with progress_bar("Verifying") as progress:
         done = repository.publish_file(
-            source, folder, keys, unsigned=unsigned, allow_older=allow_older, progress=progress
+            source, place, keys, unsigned=unsigned, allow_older=allow_older, progress=progress
         )
     text = f"{done.release.name} {format_version(done.release.version)}"
     by = f"signed with key {done.release.key}" if done.release.key is not None else "unsigned"
     if done.written:
         print_line(f"Published {text} as {done.path}: {len(done.release.files)} files, {_bytes(done.size)}, {by}.")
-    else:
-        print_line(f"{text} is published in {folder} already, with the same content: there was nothing to do.")
+        return str(done.path).replace("\\", "/").rpartition("/")[2], done.size
+    print_line(f"{text} is published in {place} already, with the same content: there was nothing to do.")
+    return None
 
 
 @app.command("list", epilog="Example: otalink release list releases")
 def release_list(
     folder: Annotated[
-        Path | None, typer.Argument(metavar="[FOLDER]", help="The folder to look into, not the settings'.")
+        str | None, typer.Argument(metavar="[FOLDER|URL]", help="The folder to look into, not the settings'.")
     ] = None,
+    channel: Channel = None,
     config: Config = Path(CONFIG_NAME),
     keys: KeysFolder = None,
+    ca: Ca = None,
+    password_fd: PasswordFd = None,
 ) -> None:
     """List the releases in a folder, who signed them, and say what is passed over."""
     from otalink_host.keys import for_boards, load_all
 
-    folders = [folder] if folder is not None else sorted(load_settings(config).folders)
+    if folder is not None or channel is not None:
+        destinations = [destination_of(folder, config, ca, password_fd, channel)]
+    else:
+        texts = sorted(str(folder) for folder in load_settings(config).folders)
+        destinations = [destination_of(text, config, ca, password_fd) for text in texts]
     notes: list[str] = []
     try:
         known = load_all(keys_folder(config, keys))
@@ -222,8 +260,9 @@ def release_list(
     names = {key.id: key.name for key in known}
     columns = ("NAME", "VERSION", "FORM", "SIGNED", "FILES", "BYTES", "PUBLISHED", "FOLDER")
     table = Table(*columns, box=None, pad_edge=False)
-    for place in folders:
-        listing = repository.list_releases(place, for_boards(known))
+    for destination in destinations:
+        with destination.opened() as place:
+            listing = repository.list_releases(place, for_boards(known))
         notes += listing.notes
         for release in listing.releases:
             form = "release file" if release.is_file else "plain" if release.has_sums else "plain, without SHA256SUMS"
@@ -241,7 +280,7 @@ def release_list(
     if table.row_count:
         print_table(table)
     else:
-        print_line(f"No release in {', '.join(str(place) for place in folders)}.")
+        print_line(f"No release in {', '.join(map(str, destinations))}.")
     for note in notes:
         print_line(note)
 
@@ -255,20 +294,25 @@ def release_withdraw(
     name: Annotated[str, typer.Argument(metavar="NAME|FILE", help="The application, or the release's file.")],
     version: Annotated[str | None, typer.Argument(metavar="[VERSION]", help="The version, behind a NAME.")] = None,
     folder: Annotated[
-        Path | None, typer.Option("--from", metavar="FOLDER", help="Withdraw it there, not in the settings' folder.")
+        str | None, typer.Option("--from", metavar="FOLDER|URL", help="Withdraw it there, not in the settings' folder.")
     ] = None,
+    channel: Channel = None,
     undo: Annotated[bool, typer.Option("--undo", help="Put it back.")] = False,
     config: Config = Path(CONFIG_NAME),
+    ca: Ca = None,
+    password_fd: PasswordFd = None,
 ) -> None:
     """Take a release out of the boards' sight, or put it back."""
-    place = folder if folder is not None else folder_of(load_settings(config))
-    before, after = repository.withdraw(place, name, version, undo=undo)
-    print_line(f"renamed {before} to {after.name}")
+    destination = destination_of(folder, config, ca, password_fd, channel)
+    with destination.opened() as place:
+        before, after = repository.withdraw(place, name, version, undo=undo)
+        print_line(f"renamed {place.where(before)} to {after}")
+    _record(config, destination, "publish" if undo else "withdraw", after if undo else before)
     if undo:
-        print_line(f"Put {after.name} back: boards see it again.")
+        print_line(f"Put {after} back: boards see it again.")
     else:
         print_line(
-            f"Withdrew {before.name}: boards that have it keep it, unless their policy is differs. --undo puts it back."
+            f"Withdrew {before}: boards that have it keep it, unless their policy is differs. --undo puts it back."
         )
 
 
@@ -290,9 +334,8 @@ def make(
         ),
     ] = None,
     no_changelog: Annotated[bool, typer.Option("--no-changelog", help="There is no changelog.")] = False,
-    to: Annotated[
-        Path | None, typer.Option("--to", metavar="FOLDER", help="Publish there, not to the settings' folder.")
-    ] = None,
+    to: To = None,
+    channel: Channel = None,
     key: Key = None,
     unsigned: SignNothing = False,
     board: Platforms = None,
@@ -301,6 +344,8 @@ def make(
     config: Config = Path(CONFIG_NAME),
     keys: KeysFolder = None,
     passphrase_fd: PassphraseFd = None,
+    ca: Ca = None,
+    password_fd: PasswordFd = None,
 ) -> None:
     """Test, build, sign, verify and publish a release of what git holds in DIR.
 
@@ -320,20 +365,21 @@ def make(
         number: tuple[int, ...] = parse_version(version)
     except ValueError as error:
         raise UserError(str(error)) from None
-    folder = to if to is not None else folder_of(load_settings(config))
-    check_private(config, keys, [source, folder])
+    destination = destination_of(to, config, ca, password_fd, channel)
+    check_private(config, keys, [source, *destination.folders])
     checkout = release_make.checkout_of(source)
     release_make.check_tracked(source)
     tag = release_make.tag_of(checkout, name, number)
-    repository.check_newer(folder, name, number)
+    with destination.opened() as place:
+        repository.check_newer(place, name, number)
     if not no_changelog:
         release_make.check_changelog(changelog or checkout.root / release_make.CHANGELOG_NAME, number)
     signer = None
     if not unsigned:
-        place = keys_folder(config, keys, folder)
-        signer = load_signer(place, key or only_key(place), lambda path: passphrase_of(path, passphrase_fd))
+        folder = keys_folder(config, keys, destination.folder)
+        signer = load_signer(folder, key or only_key(folder), lambda path: passphrase_of(path, passphrase_fd))
         if signer.key.private is not None:
-            check_apart([signer.key.private], [source, folder])
+            check_apart([signer.key.private], [source, *destination.folders])
     if test is None:
         print_line("No tests are run: --test COMMAND runs them.")
     else:
@@ -341,10 +387,11 @@ def make(
         release_make.run_tests(test, checkout.root)
         if release_make.checkout_of(source) != checkout:
             raise UserError("another commit is checked out since the tests began: run it again")
-    with progress_bar("Building") as progress:
+    # The tests may have taken longer than a server lets a session rest.
+    with destination.opened() as place, progress_bar("Building") as progress:
         made = release_make.make(
             source,
-            folder,
+            place,
             signer=signer,
             name=name,
             version=number,
@@ -354,6 +401,7 @@ def make(
             progress=progress,
         )
     built, published = made.built, made.published
+    _record(config, destination, "publish", built.path.name, published.size)
     for line in built.skipped:
         print_line(line)
     by = f"signed with key {built.key}" if built.key is not None else "unsigned"

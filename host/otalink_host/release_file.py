@@ -8,7 +8,7 @@ import os
 import zlib
 from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass
-from io import BufferedReader
+from io import BufferedIOBase
 from pathlib import Path
 
 from otalink.admission import check_filename, check_signature
@@ -65,8 +65,13 @@ def read_header(path: Path, keys: dict[str, str], *, filename: str | None = None
     Raises ReleaseError. `filename` is the name that it is to have, by default its own.
     """
     with path.open("rb") as stream:
-        header, found = _header(stream, filename or path.name)
-        check_signature(header, {found.key: keys[found.key]} if found.key is not None and found.key in keys else {})
+        return read_header_stream(stream, keys, filename or path.name)
+
+
+def read_header_stream(stream: BufferedIOBase, keys: dict[str, str], filename: str) -> ReleaseFile:
+    """As `read_header`, for the release file that `stream` is at the beginning of."""
+    header, found = _header(stream, filename)
+    check_signature(header, {found.key: keys[found.key]} if found.key is not None and found.key in keys else {})
     return found
 
 
@@ -84,20 +89,32 @@ def verify(
     allowed as `unsigned`, or there must be no key. `filename` is the name that it is to have, by default its own.
     """
     with path.open("rb") as stream:
-        header, found = _header(stream, filename or path.name)
-        _check_signer(header, keys, unsigned)
-        done = 0
-        beginnings: dict[str, bytes] = {}
-        for file in found.files:
-            beginnings[file.path] = b""
-            for piece in _content(stream, file):
-                # Only the last piece can have less than four bytes.
-                beginnings[file.path] = beginnings[file.path] or piece[:4]
-                done += len(piece)
-                if progress is not None:
-                    progress(done, found.size)
-        if stream.read(1):
-            raise ReleaseError("there is more in the release file than its header says")
+        return verify_stream(stream, keys, filename or path.name, unsigned=unsigned, progress=progress)
+
+
+def verify_stream(
+    stream: BufferedIOBase,
+    keys: dict[str, str],
+    filename: str,
+    *,
+    unsigned: bool = False,
+    progress: Progress | None = None,
+) -> ReleaseFile:
+    """As `verify`, for the release file that `stream` is at the beginning of."""
+    header, found = _header(stream, filename)
+    _check_signer(header, keys, unsigned)
+    done = 0
+    beginnings: dict[str, bytes] = {}
+    for file in found.files:
+        beginnings[file.path] = b""
+        for piece in _content(stream, file):
+            # Only the last piece can have less than four bytes.
+            beginnings[file.path] = beginnings[file.path] or piece[:4]
+            done += len(piece)
+            if progress is not None:
+                progress(done, found.size)
+    if stream.read(1):
+        raise ReleaseError("there is more in the release file than its header says")
     _check_bytecode(found, beginnings)
     return found
 
@@ -108,12 +125,17 @@ def unpack(path: Path, names: Container[str] | None = None) -> Iterator[tuple[st
     Raises ReleaseError; knows no signature.
     """
     with path.open("rb") as stream:
-        files = [StoredFile(*file) for file in Header(stream).files()]
-        for file in files:
-            if names is None or file.path in names:
-                yield file.path, b"".join(_content(stream, file))
-            else:
-                stream.seek(file.stored, os.SEEK_CUR)
+        yield from unpack_stream(stream, names)
+
+
+def unpack_stream(stream: BufferedIOBase, names: Container[str] | None = None) -> Iterator[tuple[str, bytes]]:
+    """As `unpack`, for the release file that `stream` is at the beginning of."""
+    files = [StoredFile(*file) for file in Header(stream).files()]
+    for file in files:
+        if names is None or file.path in names:
+            yield file.path, b"".join(_content(stream, file))
+        else:
+            stream.seek(file.stored, os.SEEK_CUR)
 
 
 def compress(content: bytes) -> bytes:
@@ -130,7 +152,7 @@ def compress(content: bytes) -> bytes:
     return b"".join([table, *chunks])
 
 
-def _header(stream: BufferedReader, filename: str) -> tuple[Header, ReleaseFile]:
+def _header(stream: BufferedIOBase, filename: str) -> tuple[Header, ReleaseFile]:
     header = Header(stream)
     files = tuple(StoredFile(*file) for file in header.files())
     check_filename(header, filename)
@@ -163,7 +185,7 @@ def _check_bytecode(release: ReleaseFile, beginnings: dict[str, bytes]) -> None:
         raise ReleaseError(f"the header says that bytecode {said} is in it, and the files say {found}: build it anew")
 
 
-def _content(stream: BufferedReader, file: StoredFile) -> Iterator[bytes]:
+def _content(stream: BufferedIOBase, file: StoredFile) -> Iterator[bytes]:
     """Yields the content of `file`, whose stored bytes come next. Raises ReleaseError when it is not the right one."""
     digest = hashlib.sha256()
     for piece in _raw(stream, file) if file.encoding == "raw" else _inflated(stream, file):
@@ -173,7 +195,7 @@ def _content(stream: BufferedReader, file: StoredFile) -> Iterator[bytes]:
         raise ReleaseError(f"{file.path}: its SHA-256 is not the one in the header")
 
 
-def _raw(stream: BufferedReader, file: StoredFile) -> Iterator[bytes]:
+def _raw(stream: BufferedIOBase, file: StoredFile) -> Iterator[bytes]:
     left = file.size
     while left:
         piece = _exactly(stream, min(left, _PIECE), file)
@@ -181,7 +203,7 @@ def _raw(stream: BufferedReader, file: StoredFile) -> Iterator[bytes]:
         yield piece
 
 
-def _inflated(stream: BufferedReader, file: StoredFile) -> Iterator[bytes]:
+def _inflated(stream: BufferedIOBase, file: StoredFile) -> Iterator[bytes]:
     table = _exactly(stream, 2 * chunk_count(file.size), file)
     left = file.stored - len(table)
     for index in range(chunk_count(file.size)):
@@ -209,7 +231,7 @@ def _inflate(data: bytes, share: int, what: str) -> bytes:
     return content
 
 
-def _exactly(stream: BufferedReader, count: int, file: StoredFile) -> bytes:
+def _exactly(stream: BufferedIOBase, count: int, file: StoredFile) -> bytes:
     data = stream.read(count)
     if len(data) != count:
         raise ReleaseError(f"{file.path}: the release file ends in the middle of it")

@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from otalink.version import format_version, parse_version
-from otalink_host import repository
+from otalink_host import repository, source_folder
 from otalink_host.build import Built, build, ignored
 from otalink_host.compiler import Bytecode
 from otalink_host.errors import UserError
 from otalink_host.keys import Signer, for_boards
+from otalink_host.place import Place
 from otalink_host.release_file import Progress, Version
 
 CHANGELOG_NAME = "CHANGELOG.md"
@@ -57,7 +58,7 @@ def checkout_of(source: Path) -> Checkout:
 def check_tracked(source: Path) -> None:
     """Raises UserError when a file that a release of `source` would hold is none of git's, such as an ignored one."""
     tracked = set(_git(source, "ls-files", "-z").split("\0"))
-    for path in sorted(repository.collect(source, ignored(source)).files):
+    for path in sorted(source_folder.collect(source, ignored(source)).files):
         if path not in tracked:
             raise UserError(
                 f"{source / path} would be in the release, and git does not hold it: commit it, or name it in "
@@ -106,7 +107,7 @@ def run_tests(command: str, folder: Path) -> None:
 
 def make(
     source: Path,
-    folder: Path,
+    folder: Path | Place,
     *,
     signer: Signer | None,
     name: str,

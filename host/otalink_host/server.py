@@ -1,7 +1,7 @@
 """The FTP server: pyftpdlib's asynchronous one, with otalink's accounts, folders and limits, and TLS.
 
-A board may list and read in its own folder and nothing else: there is no command here that writes, and nobody gets out
-of the folder, be it by `..` or by a symbolic link. No password is ever logged. This file reads no settings file and
+A board may list and read in its own folder, and leave a report; a publisher may publish as well. Nobody gets out of the
+folder, be it by `..` or by a symbolic link. No password is ever logged. This file reads no settings file and
 prints nothing: it tells what happens to `Events`, which logs to `otalink.server`, and the command line shows that.
 """
 
@@ -28,8 +28,9 @@ from otalink_host.counters import Counters
 from otalink_host.errors import UserError
 from otalink_host.events import Events, logger
 from otalink_host.ftp_authorizer import Authorizer, Reread
-from otalink_host.ftp_handler import BOARD_COMMANDS, DataHandler, Handler, Transfer
+from otalink_host.ftp_handler import COMMANDS, DataHandler, Handler, Transfer
 from otalink_host.ftp_tls import TLS_COMMANDS
+from otalink_host.ftp_upload import UPLOAD_COMMANDS
 from otalink_host.listening import BACKLOG, listen_on, raise_descriptor_limit
 from otalink_host.lockout import Lockout
 from otalink_host.logins import Logins, LoopCalls
@@ -225,7 +226,7 @@ class FtpServer:
     def _configure(self, settings: Settings, context: Any) -> None:
         """Sets what counts for new sessions, and as far as it can for those that are there."""
         handler, workers = self._handler, settings.workers
-        commands = {name: FTPHandler.proto_cmds[name] for name in BOARD_COMMANDS}
+        commands = {name: FTPHandler.proto_cmds[name] for name in COMMANDS} | UPLOAD_COMMANDS
         if context is not None:
             commands |= {name: TLS_FTPHandler.proto_cmds[name] for name in TLS_COMMANDS}
         ports = settings.passive_ports
@@ -256,6 +257,7 @@ class FtpServer:
             # A control and a data connection each, the sockets that listen, the one that wakes the loop, and the
             # counters' readers.
             server.max_cons = 2 * settings.sessions + len(settings.addresses) + 2 + REQUESTS_AT_ONCE
+        handler.settings = settings
         self.settings = settings
         self._set_expiry(settings.tls)
 

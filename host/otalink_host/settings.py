@@ -18,6 +18,7 @@ from otalink_host.toml_file import REQUIRED, Check, TomlFile, list_of, number, o
 
 CONFIG_NAME = "otalink.toml"
 SECRETS_NAME = "otalink.secrets"
+REPORTS_NAME = "reports"
 AUDIT_NAME = "audit"
 AUDIT_KEY_NAME = "otalink.audit-key"
 HASHES_NAME = "otalink.hashes"
@@ -30,6 +31,8 @@ DEFAULT_SESSIONS = 250
 # Where the system offers only select(), Python takes 512 sockets: two a session, and the one that listens.
 SESSIONS_MAX = 10_000 if hasattr(select, "poll") else 250
 ROLES = ("board", "publisher")
+# What one upload may have, in bytes: a release for a board with 16 MB of flash, several times over.
+DEFAULT_UPLOAD_MAX = 64 << 20
 # Where a session of the account must have TLS: on the control connection, where the password goes, or on all of them.
 TLS_LEVELS = ("control", "full")
 ACCOUNT_KEYS = ("name", "folder", "channel", "channels", "virtual_path", "role", "tls", "networks", "disabled")
@@ -127,6 +130,9 @@ class Settings:
     `hashes` is the file with the hashes of the passwords, `secrets` the one with the boards' passwords as they are,
     which flashing needs; `path` is the otalink.toml that this came from, or None. `channels` are folders by the names
     that accounts use for them. Without `audit` nothing is recorded.
+
+    `unsigned` lets publishers upload what nobody signed, though there are keys; `upload_max` is how many bytes one file
+    of theirs may have; `reports` the folder for the boards' reports.
     """
 
     accounts: tuple[Account, ...]
@@ -154,6 +160,9 @@ class Settings:
     lockout: LockoutSettings = LockoutSettings()
     path: Path | None = None
     audit: AuditSettings | None = None
+    unsigned: bool = False
+    upload_max: int = DEFAULT_UPLOAD_MAX
+    reports: Path | None = None
 
     @property
     def folders(self) -> list[Path]:
@@ -177,7 +186,7 @@ def account_of(settings: Settings, name: str | None = None) -> Account:
 def folder_of(settings: Settings) -> Path:
     """The only folder that the settings' accounts have. Raises UserError when there are several."""
     if len({folder.resolve() for folder in settings.folders}) > 1:
-        raise UserError(f"{settings.path} has several folders: say which with --to")
+        raise UserError(f"{settings.path} has several folders: say which with --channel or --to")
     return settings.folders[0]
 
 
@@ -254,7 +263,10 @@ class _Reader(TomlFile):
     """Takes an otalink.toml apart."""
 
     def settings(self) -> Settings:
-        known = ("secrets", "hashes", "server", "tls", "lockout", "audit", "metrics", "log", "channels", "account")
+        known = (
+            *("secrets", "hashes", "reports", "server", "publishing", "tls", "lockout", "audit", "metrics", "log"),
+            *("channels", "account"),
+        )
         self.check_keys(self.document, known, "")
         server = self.section("server", SERVER_KEYS)
         metrics = self.section("metrics", ("address", "port"))
@@ -264,7 +276,15 @@ class _Reader(TomlFile):
         def value(key: str, default: Any, check: Check) -> Any:
             return self.value(server, key, "server", default, check)
 
+        publishing = self.section("publishing", ("unsigned", "upload_max"))
+
+        def publishing_value(key: str, default: Any, check: Check) -> Any:
+            return self.value(publishing, key, "publishing", default, check)
+
         settings = Settings(
+            unsigned=publishing_value("unsigned", Settings.unsigned, _yes_or_no),
+            upload_max=publishing_value("upload_max", Settings.upload_max, number(1, 1 << 40)),
+            reports=self.value(self.document, "reports", "", self._under(REPORTS_NAME), text(self._file)),
             addresses=value("address", Settings.addresses, _addresses),
             port=value("port", Settings.port, number(0, 65535)),
             passive_ports=value("passive_ports", Settings.passive_ports, _ports),
@@ -428,6 +448,12 @@ def _ports(value: Any) -> range:
     return range(first, last + 1)
 
 
+def _yes_or_no(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError("true or false, without quotes")
+    return value
+
+
 def _masquerade(address_text: str) -> str:
     try:
         address = ipaddress.IPv4Address(address_text)
@@ -486,6 +512,13 @@ keep_days = {AuditSettings.keep_days}
 # stable = "releases"
 # beta = "releases-beta"
 
+# [publishing]
+# Publishers upload release files that one of the keys beside this file has signed; here, unsigned ones and plain
+# folders as well. Where there is no key, they always may.
+# unsigned = true
+# How many bytes one file of theirs may have.
+# upload_max = {DEFAULT_UPLOAD_MAX}
+
 [[account]]
 name = "board"
 
@@ -495,6 +528,7 @@ folder = "releases"
 # Where that folder appears to the boards: "/", or for example "/test".
 virtual_path = "/"
 
-# A board may list and read; a publisher may write, too. `otalink user --help` says how more accounts are made.
+# A board may list and read, and leave its report; a publisher may publish and withdraw releases as well.
+# `otalink user --help` says how more accounts are made.
 role = "board"
 """

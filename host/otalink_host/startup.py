@@ -5,12 +5,13 @@ A board looks at boot.py again before it installs a release; here it is told to 
 
 import re
 from collections.abc import Iterable, Mapping
+from io import BufferedIOBase
 from pathlib import Path
 
 from otalink.boot_rule import calls_guard
 from otalink_host.compiler import Compiler
 from otalink_host.errors import UserError
-from otalink_host.release_file import ReleaseFile, unpack
+from otalink_host.release_file import ReleaseFile, unpack_stream
 
 # A new MicroPython, with another bytecode, must still load what starts the board: these are never compiled.
 STARTERS = ("boot.py", "main.py", "otaguard.py", "otaswap.py")
@@ -30,8 +31,14 @@ def check_files(files: Mapping[str, Path], compiler: Compiler | None = None) -> 
 
 def check_release(path: Path, release: ReleaseFile) -> None:
     """As `check_files`, for the release file `path`, which was verified and found to be `release`."""
+    with path.open("rb") as stream:
+        check_release_stream(stream, release)
+
+
+def check_release_stream(stream: BufferedIOBase, release: ReleaseFile) -> None:
+    """As `check_release`, for the release file that `stream` is at the beginning of."""
     _check_paths(file.path for file in release.files)
-    _check_starters(dict(unpack(path, STARTERS)), None)
+    _check_starters(dict(unpack_stream(stream, STARTERS)), None)
 
 
 def _check_paths(paths: Iterable[str]) -> None:

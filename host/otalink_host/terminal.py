@@ -8,11 +8,11 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 from rich.table import Table
 
-from otalink_host import repository
+from otalink_host import release_file
 
 
 @contextmanager
-def progress_bar(what: str) -> Iterator[repository.Progress]:
+def progress_bar(what: str) -> Iterator[release_file.Progress]:
     """A bar on a terminal, and nothing in a file or a pipe."""
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())

@@ -16,11 +16,21 @@ SOURCES = ("host/otalink_host", "firmware/otalink", "firmware/guard")
 APART = ("host/otalink_host/demo.py",)
 # What nobody sees, with the reason.
 UNSEEN = {
+    "125 Data connection already open. Transfer starting.": "no failure: what FTP answers",
+    "150 File status okay. About to open data connection.": "as above",
+    "200 It is free.": "as above",
+    "200 It is yours until the session ends.": "as above",
+    "this server keeps no reports": "otalink.toml always has a folder for them",
+    "226 Transfer complete.": "as above",
+    "226 Transfer complete: the same is there already.": "as above",
+    "250 File removed.": "as above",
+    "250 Renaming ok.": "as above",
+    "250 Renaming ok: the same is there already.": "as above",
     "FTP server …:… gave no fitting answer to to go on: …": "that is said of the reply 421 only, which refuses",
     "a fact to prove must be one line": "link_setup.py has refused such a name and secret before",
     "a message of otalink's is not as deep as that": "the link counts it as ignored, the peer says it in its own words",
     "base64 without line breaks is wanted": "who decodes a key or a signature says it in words of its own",
-    "no message of otalink's": "as above",
+    "no message of otalink's": "the link counts it, too",
     "not all of it is ASCII": "utf16.py tells itself, and takes its slower way",
     "policy …: it is newer or differs": "config.py has refused it before",
     "this is no event to record: …": "a mistake in what calls the log",

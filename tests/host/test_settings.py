@@ -52,6 +52,7 @@ def test_the_file_that_init_writes_says_the_defaults(tmp_path: Path) -> None:
         secrets=tmp_path / "otalink.secrets",
         hashes=tmp_path / "otalink.hashes",
         path=tmp_path / "otalink.toml",
+        reports=tmp_path / "reports",
         audit=AuditSettings(tmp_path / "audit", tmp_path / "otalink.audit-key", 180, 4),
     )
 
@@ -73,7 +74,11 @@ def test_what_is_not_said_has_a_default(config: Path) -> None:
 def test_every_value_arrives(config: Path) -> None:
     config.write_text(
         """\
+reports = "said"
 hashes = "h"
+[publishing]
+unsigned = true
+upload_max = 1000
 [channels]
 stable = "releases"
 beta = "."
@@ -100,6 +105,7 @@ role = "board"
 [[account]]
 name = "other"
 folder = "releases"
+role = "publisher"
 """
     )
     settings = load_settings(config)
@@ -109,8 +115,14 @@ folder = "releases"
         passive_ports=range(40000, 40002),
         masquerade_address="203.0.113.7",
         sessions=7,
-        accounts=(Account("board", config.parent / "releases", "/test"), Account("other", config.parent / "releases")),
+        accounts=(
+            Account("board", config.parent / "releases", "/test"),
+            Account("other", config.parent / "releases", role="publisher"),
+        ),
         secrets=config.parent / "otalink.secrets",
+        unsigned=True,
+        upload_max=1000,
+        reports=config.parent / "said",
         hashes=config.parent / "h",
         channels=(("stable", config.parent / "releases"), ("beta", config.parent)),
         lockout=LockoutSettings(3, 2, 60),
@@ -237,7 +249,7 @@ def test_the_folder_to_publish_to_is_the_only_one_or_must_be_named(tmp_path: Pat
     one = Settings((Account("a", tmp_path), Account("b", tmp_path)), path=tmp_path / "otalink.toml")
     assert folder_of(one) == tmp_path
     two = replace(one, accounts=(Account("a", tmp_path), Account("b", tmp_path / "b")))
-    with pytest.raises(UserError, match="has several folders: say which with --to"):
+    with pytest.raises(UserError, match="has several folders: say which with --channel or --to"):
         folder_of(two)
 
 
