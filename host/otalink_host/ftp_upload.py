@@ -62,11 +62,21 @@ class UploadDataMixin(DTPHandler):  # type: ignore[misc]  # pyftpdlib has no typ
             self.cmd_channel.upload_broke_off = True
         super().handle_close()
 
+    def handle_error(self) -> None:
+        upload = self.file_obj
+        # What the disk or a limit ends is no fault of the server's, and has a reply of its own.
+        if isinstance(upload, Upload) and (upload.failure is not None or upload.is_too_large):
+            self.close()
+        else:
+            super().handle_error()
+
     def close(self) -> None:
         upload = self.file_obj
         if not self._closed and isinstance(upload, Upload):
             if upload.is_too_large:
                 self._resp = (f"552 Too large: {self.cmd_channel.upload_limit} bytes are allowed.", logger.debug)
+            elif upload.failure is not None:
+                self._resp = (f"452 The file cannot be written: {upload.failure.strerror}.", logger.debug)
             elif self.cmd_channel.upload_broke_off:
                 self.transfer_finished = False
                 self._resp = ("426 Connection closed; transfer aborted.", logger.debug)

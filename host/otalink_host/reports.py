@@ -1,4 +1,4 @@
-"""The reports that boards leave on the server, as ftp_upload.py keeps them: ACCOUNT.json has what that board last sent."""
+"""The reports that boards leave on the server, as ftp_upload.py keeps them: ACCOUNT.json is that board's last one."""
 
 import json
 from dataclasses import dataclass

@@ -1,5 +1,6 @@
 """What a publisher may do through the server, with any FTP client, and what a board may: leave its report."""
 
+import contextlib
 import ftplib
 import hashlib
 import io
@@ -10,6 +11,7 @@ import socket
 import ssl
 import struct
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -448,7 +450,7 @@ def test_what_a_killed_server_left_is_removed_by_a_later_upload(serve: Serve, co
     assert names(folder) == [".otalink-upload-2", "a.txt"]
 
 
-def test_an_upload_is_bounded(serve: Serve, connect: Connect, folder: Path) -> None:
+def test_an_upload_is_bounded(serve: Serve, connect: Connect, folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     client = connect(serve(upload_max=100_000), "publisher")
     store(client, "a.txt", bytes(100_000))
     client.voidcmd("TYPE I")
@@ -456,6 +458,7 @@ def test_an_upload_is_bounded(serve: Serve, connect: Connect, folder: Path) -> N
     with data, pytest.raises((ConnectionResetError, BrokenPipeError)):
         data.sendall(bytes(100_000_000))
     assert client.getmultiline() == "552 Too large: 100000 bytes are allowed."
+    assert "a fault of the server" not in caplog.text
     assert names(folder) == ["a.txt"]
 
 
@@ -734,3 +737,27 @@ def test_a_server_without_a_place_for_reports_says_so(settings: Settings, serve:
     board = connect(serve(reports=None))
     assert refusal(board, "report.json", b"{}") == "550 this server keeps no reports."
     assert replace(settings, reports=None).reports is None
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such limit")
+def test_a_disk_that_takes_no_more_is_told_and_leaves_nothing(
+    serve: Serve, connect: Connect, folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    import resource
+
+    client = connect(serve(), "publisher")
+    client.voidcmd("TYPE I")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with client.transfercmd("STOR a.txt") as data:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
+        try:
+            with contextlib.suppress(ConnectionError):
+                data.sendall(bytes(10_000_000))
+            reply = client.getmultiline()
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert "a fault of the server" not in caplog.text
+    assert reply == "452 The file cannot be written: File too large."
+    assert names(folder) == []
+    store(client, "a.txt", b"whole")
+    assert names(folder) == ["a.txt"]
