@@ -36,7 +36,7 @@ _TEXTS = {
     "restart": "reset",
 }
 # What has rules of its own, below or elsewhere: board_setup.py, link_setup.py, tls_setup.py.
-_OTHERS = ("keys", "wifi", "ethernet", "ntp", "link", "tls")
+_OTHERS = ("keys", "wifi", "ethernet", "ntp", "link", "tls", "report")
 # The server that is asked for the time before TLS, where the clock has not been set; "ntp": null asks none.
 NTP = "pool.ntp.org"
 
@@ -90,6 +90,9 @@ def configure(values: object) -> Config:
     config.ntp = values.get("ntp", NTP)
     if config.ntp is not None and (not isinstance(config.ntp, str) or not config.ntp):
         raise ValueError(f"ntp must be the name of a time server such as {NTP}, or null")
+    config.report = values.get("report", False)
+    if not isinstance(config.report, bool):
+        raise ValueError(f"report must be true or false, not {config.report!r}")
     config.wifi, config.ethernet = values.get("wifi"), values.get("ethernet")
     config.network = None
     if config.wifi is not None or config.ethernet is not None or isinstance(config.password, dict):

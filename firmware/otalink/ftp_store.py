@@ -10,7 +10,8 @@ from otalink.phase import run
 _FULL_MS = const(5)
 
 
-async def store(session, path, source, buffer):
+async def store(session, path, source, buffer, is_asked=True):
+    # With `is_asked`, the server is asked for the size of what it has then.
     await session._open_data()
     line = "STOR " + path
     final = await session._command(line, (1, 2))
@@ -37,7 +38,7 @@ async def store(session, path, source, buffer):
     if not sent and hasattr(data, "readable"):
         raise ValueError(f"{path} has no bytes, and without any MicroPython begins no TLS: it cannot be stored")
     await session._finish(line, final)
-    size = await session._fact("SIZE", path)
+    size = await session._fact("SIZE", path) if is_asked else sent
     if size is not None and size != sent:
         raise session._failure("not all", path, size, sent)
     return sent

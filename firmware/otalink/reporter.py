@@ -14,13 +14,10 @@ from time import sleep_ms
 
 from micropython import const
 
-from otalink import __version__
 from otalink.errors import OtaError
 from otalink.message import format_message
 from otalink.phase import call
 
-# Lines of the boot guard's log that give no reason.
-_NO_REASON = ("boot ", "went back from ")
 # Outcomes are kept until the host has them, whatever happens meanwhile.
 _KEPT = ("confirmed", "failed")
 # Percent of a download between two reports.
@@ -121,7 +118,7 @@ class Reporter:
         elif event == "failed":
             self._last = format_message("report", event=event, reason=detail)
         else:
-            self._last = format_message("report", event=event, version=_text(detail))
+            self._last = format_message("report", event=event, version=call("status.text", detail))
         # What finds no place is lost: the next hello says how things are.
         self._send(self._last, event in _KEPT)
 
@@ -134,38 +131,6 @@ class Reporter:
     # How things are
 
     def _hello(self):
-        version = self._updater.installed()
-        root = self._updater.root + "/"
-        state = call("journal.state", root)
-        went_back = state == "reverted"
-        return format_message(
-            "hello",
-            board=self.board,
-            challenge=self._challenge,
-            name=self._updater.config.name if self._updater.config else None,
-            version=_text(version),
-            state=state if went_back or state == "trial" else "confirmed",
-            failed=call("journal.failed", root).partition(" ")[2] if went_back else None,
-            reason=_reason(root) if went_back else None,
-            platform=call("board.platform"),
-            otalink_version=__version__,
-        )
-
-
-def _text(version):
-    return ".".join(str(field) for field in version) if version else None
-
-
-def _reason(root):
-    # Why the board went back, as the boot guard's log has it: what was wrong last while the release was on trial.
-    reason = asked = "it was asked to"
-    try:
-        with open(root + ".otalink/log") as log:
-            for line in log:
-                if line.startswith("on trial: "):
-                    reason = asked
-                elif not line.startswith(_NO_REASON) and (reason == asked or not line.endswith(": going back\n")):
-                    reason = line.strip()
-    except (OSError, ValueError):
-        pass
-    return reason
+        name = self._updater.config.name if self._updater.config else None
+        facts = call("status.status", self._updater.root, name, self._updater.installed())
+        return format_message("hello", board=self.board, challenge=self._challenge, **facts)

@@ -91,7 +91,8 @@ class Updater:
     async def run(self):
         """Checks at the configured interval, for ever, and installs what the policy wants. Raises nothing.
 
-        A release on trial is confirmed first. With "wifi" or "ethernet" in the settings, it brings the network up.
+        A release on trial is confirmed first. With "report" in the settings, it tells the server how each check went.
+        With "wifi" or "ethernet" in the settings, it brings the network up.
         """
         while self.config is not None:
             try:
@@ -101,6 +102,11 @@ class Updater:
             await _sleep(pause)
             await phase.network()
             await self.update()
+            if self.config.report:
+                try:
+                    await self._alone(run, "report.send", self._job, self.messages)
+                except Exception as error:  # no matter what, the next check comes
+                    self._say(f"report: {error}")
 
     def feed(self):
         """Feeds the watchdog, if there is one."""
@@ -193,7 +199,7 @@ class Updater:
                     await self._check()
                 except ReleaseError as error:
                     # The server was reached, whatever it has.
-                    self._say(str(error))
+                    self._say(f"report: {error}")
                 self.confirm()
             return False
         for _ in range(_STARTS_MAX):

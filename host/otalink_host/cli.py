@@ -29,6 +29,7 @@ from otalink_host import (
     keys_cli,
     peer_cli,
     release_cli,
+    reports_cli,
     serve_cli,
     user_cli,
 )
@@ -86,6 +87,7 @@ app.command(epilog=serve_cli.SERVE_EXAMPLE)(serve_cli.serve)
 app.command(epilog=serve_cli.HEALTH_EXAMPLE)(serve_cli.health)
 app.command(help=peer_cli.PEER_HELP, epilog=peer_cli.PEER_EXAMPLE)(peer_cli.peer)
 app.command(epilog="Example: otalink fleet fleet.db")(peer_cli.fleet)
+app.command(epilog=reports_cli.EXAMPLE)(reports_cli.reports)
 app.command(epilog=flash_cli.FLASH_EXAMPLE)(flash_cli.flash)
 app.command(help=boards_cli.HELP, epilog=boards_cli.EXAMPLE)(boards_cli.boards)
 app.command(epilog=attached_cli.STATUS_EXAMPLE)(attached_cli.status)

@@ -88,6 +88,9 @@ def check_private(config: Path, keys: Path | None, folders: list[Path]) -> None:
         # The server makes these when it needs them.
         audit = settings.audit
         private += [audit.key, audit.folder, *(head_path(audit.folder, writer) for writer in writers(settings))]
+    if settings is not None and settings.reports is not None:
+        # As above; and no board writes where boards read.
+        private.append(settings.reports)
     check_apart(private, folders)
 
 

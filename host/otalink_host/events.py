@@ -30,7 +30,7 @@ COUNTED = {
     "worker_died": "worker_restarts",
 }
 # What strangers can cause as often as they like. Of one source so many are told, the others are counted.
-REFUSALS = ("login_failed", "login_locked", "lockout", "refused", "tls_failed")
+REFUSALS = ("login_failed", "login_locked", "lockout", "refused", "tls_failed", "upload_refused")
 
 
 class Events:

@@ -31,7 +31,8 @@ REPORT_PATH = "/report.json"
 class Upload:
     """A file that a client sends, as pyftpdlib writes to it: hidden, until whoever owns it renames its `part`.
 
-    `name` is the client's path. More than `size_max` bytes are refused: `is_too_large` then.
+    `name` is the client's path. More than `size_max` bytes are refused: `is_too_large` then. `failure` is what the disk
+    says when it takes no more.
     """
 
     def __init__(self, name: str, folder: Path, size_max: int) -> None:
@@ -39,6 +40,7 @@ class Upload:
         self.part = folder / f"{UPLOAD_PREFIX}{secrets.token_hex(8)}"
         self.size = 0
         self.is_too_large = False
+        self.failure: OSError | None = None
         self._size_max = size_max
         _remove_abandoned(folder)
         self._file = self.part.open("xb")
@@ -51,7 +53,11 @@ class Upload:
         if self.size + len(data) > self._size_max:
             self.is_too_large = True
             raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
-        self._file.write(data)
+        try:
+            self._file.write(data)
+        except OSError as error:
+            self.failure = error
+            raise
         self.size += len(data)
 
     def flush_to_disk(self) -> None:

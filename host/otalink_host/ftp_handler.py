@@ -188,7 +188,8 @@ class Handler(LoginMixin, UploadMixin, TlsHandler):
 
     def in_transfer(self) -> bool:
         """Whether a file or a listing is under way, or about to be."""
-        return self.data_channel is not None or self._out_dtp_queue is not None or self._in_dtp_queue is not None
+        waiting = self._out_dtp_queue is not None or self._in_dtp_queue is not None
+        return self.data_channel is not None or waiting or self.in_upload()
 
     def dismiss(self) -> None:
         """Ends a session that has no transfer: the server is about to stop."""

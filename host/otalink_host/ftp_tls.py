@@ -84,7 +84,18 @@ class TlsHandler(TurnsMixin, TLS_FTPHandler):  # type: ignore[misc]  # pyftpdlib
 
 
 class TlsData(TLS_DTPHandler):  # type: ignore[misc]  # pyftpdlib has no type hints
-    """A data connection, secured if the client asked for that by PROT P."""
+    """A data connection, secured if the client asked for that by PROT P.
+
+    For whoever may upload it is TLS 1.2. In TLS 1.3 the server sends session tickets behind the handshake (RFC 8446
+    section 4.6.1), which OpenSSL does even where nothing is to be resumed. A client that only uploads never reads them,
+    and when it then closes, its system resets the connection, and what the server has not read yet is lost.
+    """
+
+    def secure_connection(self, ssl_context: SSL.Context) -> None:
+        super().secure_connection(ssl_context)
+        session = self.cmd_channel
+        if isinstance(self.socket, SSL.Connection) and session.authorizer.has_perm(session.username, "w"):
+            self.socket.set_options(SSL.OP_NO_TLSv1_3)
 
     def close(self) -> None:
         if not self._closed:

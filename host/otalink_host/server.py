@@ -13,6 +13,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any
@@ -30,7 +31,7 @@ from otalink_host.events import Events, logger
 from otalink_host.ftp_authorizer import Authorizer, Reread
 from otalink_host.ftp_handler import COMMANDS, DataHandler, Handler, Transfer
 from otalink_host.ftp_tls import TLS_COMMANDS
-from otalink_host.ftp_upload import UPLOAD_COMMANDS
+from otalink_host.ftp_upload import CHECKS_AT_ONCE, UPLOAD_COMMANDS
 from otalink_host.listening import BACKLOG, listen_on, raise_descriptor_limit
 from otalink_host.lockout import Lockout
 from otalink_host.logins import Logins, LoopCalls
@@ -129,7 +130,9 @@ class FtpServer:
         if listeners is None:
             listeners = Listeners.open(settings)
         self._loop = ioloop.IOLoop()
-        self._logins = Logins(LoopCalls(self._loop), rehashed)
+        calls = LoopCalls(self._loop)
+        self._logins = Logins(calls, rehashed)
+        self._checks = ThreadPoolExecutor(CHECKS_AT_ONCE, "otalink upload")
         self._authorizer = Authorizer(settings.accounts, hashes, reread)
         # pyftpdlib configures a handler by attributes of its class: each server has classes of its own.
         self._data_handler: Any = type("DataHandler", (DataHandler,), {})
@@ -138,6 +141,8 @@ class FtpServer:
             (Handler,),
             {
                 "authorizer": self._authorizer,
+                "checks": self._checks,
+                "loop_calls": calls,
                 "logins": self._logins,
                 "lockout": Lockout(settings.lockout),
                 "dtp_handler": self._data_handler,
@@ -212,6 +217,7 @@ class FtpServer:
             # The loop's own close misses those that wait for their password to be checked.
             session.close()
         self._logins.close()
+        self._checks.shutdown(cancel_futures=True)
         self._loop.close()
         self.events.counters.set("workers", 0)
 

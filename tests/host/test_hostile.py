@@ -621,3 +621,33 @@ def test_no_spelling_of_a_path_lets_a_publisher_write_elsewhere(publishing: Atta
         assert not session.leaks()
     assert outside(publishing.published, OWN) == before
     publishing.check()
+
+
+@pytest.mark.parametrize("how", ["fin", "rst", "half", "abor"])
+def test_an_upload_that_breaks_off_anywhere_leaves_nothing(publishing: Attacked, how: str) -> None:
+    def there() -> set[str]:
+        return {path.as_posix() for path in publishing.published.rglob("*")}
+
+    before = there()
+    for moment in range(5):
+        with publishing.session("ci") as session:
+            data = session.passive()
+            if moment > 0:
+                session.send(b"STOR new.py\r\n")
+            if moment > 1:
+                assert session.reply()[:1] == b"1"
+            if moment > 2:
+                data.sendall(b"x = 1\n" * 1000)
+            if moment > 3:
+                data.sendall(b"x = 1\n" * 100_000)
+            if how == "abor":
+                session.say("ABOR")
+            if how == "rst":
+                session.reset()
+            elif how == "half":
+                session.sock.shutdown(socket.SHUT_WR)
+                while session.line():
+                    pass
+        wait_until(lambda: publishing.descriptors <= publishing.idle)
+        assert there() == before
+    publishing.check()

@@ -1,13 +1,18 @@
 """What a publisher may do through the server, with any FTP client, and what a board may: leave its report."""
 
+import contextlib
 import ftplib
+import hashlib
 import io
 import json
 import os
 import shutil
 import socket
+import ssl
 import struct
 import subprocess
+import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -16,12 +21,14 @@ from typing import Any
 
 import pytest
 
-from otalink_host import repository
+from otalink_host import repository, upload_rules
+from otalink_host.audit import AuditLog
 from otalink_host.build import build
+from otalink_host.ftp_upload import CHECKS_AT_ONCE
 from otalink_host.keys import Signer, create, load_signer
 from otalink_host.place import JOURNAL_NAME, LOCK_NAME, PART_PREFIX, WITHDRAWN_PREFIX
 from otalink_host.server import FtpServer
-from otalink_host.settings import Account, Settings
+from otalink_host.settings import Account, Settings, Tls
 
 Serve = Callable[..., FtpServer]
 Connect = Callable[..., Any]
@@ -234,10 +241,16 @@ def test_a_release_that_would_stop_a_board_is_refused(
     source = tmp_path / "source"
     source.mkdir()
     (source / "main.py").write_text("pass\n")
-    built = build(source, signer=None, name="thermostat", version="1.0", output=tmp_path)
-    content = built.path.read_bytes()
+    content = build(source, signer=None, name="thermostat", version="1.0", output=tmp_path).path.read_bytes()
+    # As a tool could build it that compiles nothing.
+    assert content.count(b"pass\n") == 1
+    broken = content.replace(b"pass\n", b"pas (\n").replace(
+        hashlib.sha256(b"pass\n").hexdigest().encode(), hashlib.sha256(b"pas (\n").hexdigest().encode()
+    )
     client = connect(serve(), "publisher")
-    assert store(client, "thermostat_1.0.ota", content).startswith("226")
+    assert "main.py" in refusal(client, "thermostat_1.0.ota", broken)
+    assert names(folder) == []
+    store(client, "thermostat_1.0.ota", content)
     assert names(folder) == ["thermostat_1.0.ota"]
 
 
@@ -250,6 +263,16 @@ def test_settings_may_let_what_nobody_signed_in(
     # What is signed must be signed by one of them all the same.
     assert "unknown or retired" in refusal(client, "thermostat_1.0.0.3.ota", releases["stranger's"])
     assert names(folder) == ["notes.txt", "thermostat_1.0.0.3.ota"]
+
+
+def test_where_no_key_is_known_a_signed_release_must_be_whole(
+    serve: Serve, connect: Connect, folder: Path, releases: dict[str, bytes]
+) -> None:
+    client = connect(serve(), "publisher")
+    assert "a.txt: " in refusal(client, "thermostat_1.0.0.3.ota", releases["changed"])
+    store(client, "thermostat_1.0.0.3.ota", releases["good"])
+    store(client, "thermostat_1.0.0.4.ota", releases["next"])
+    assert names(folder) == ["thermostat_1.0.0.3.ota", "thermostat_1.0.0.4.ota"]
 
 
 def test_boards_are_served_while_a_release_is_verified(
@@ -427,7 +450,7 @@ def test_what_a_killed_server_left_is_removed_by_a_later_upload(serve: Serve, co
     assert names(folder) == [".otalink-upload-2", "a.txt"]
 
 
-def test_an_upload_is_bounded(serve: Serve, connect: Connect, folder: Path) -> None:
+def test_an_upload_is_bounded(serve: Serve, connect: Connect, folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     client = connect(serve(upload_max=100_000), "publisher")
     store(client, "a.txt", bytes(100_000))
     client.voidcmd("TYPE I")
@@ -435,6 +458,7 @@ def test_an_upload_is_bounded(serve: Serve, connect: Connect, folder: Path) -> N
     with data, pytest.raises((ConnectionResetError, BrokenPipeError)):
         data.sendall(bytes(100_000_000))
     assert client.getmultiline() == "552 Too large: 100000 bytes are allowed."
+    assert "a fault of the server" not in caplog.text
     assert names(folder) == ["a.txt"]
 
 
@@ -460,6 +484,160 @@ def test_one_upload_at_a_time(serve: Serve, connect: Connect, folder: Path) -> N
             assert client.refused(command).startswith("450 "), command
     client.voidresp()
     assert names(folder) == ["a.txt"]
+
+
+def test_over_tls_a_file_that_is_not_ended_may_be_cut_off_and_is_not_kept(
+    settings: Settings, with_key: Settings, serve: Serve, folder: Path, server_tls: Tls, releases: dict[str, bytes]
+) -> None:
+    server = serve(tls=server_tls, unsigned=True)
+    assert server_tls.ca is not None
+    context = ssl.create_default_context(cadata=server_tls.ca.read_bytes())
+    with ftplib.FTP_TLS(context=context, timeout=10) as client:
+        client.connect("127.0.0.1", server.port)
+        client.login("publisher", PASSWORD)
+        client.prot_p()
+        client.voidcmd("TYPE I")
+
+        def cut_off(path: str, content: bytes) -> str:
+            """The reply to an upload whose connection is closed as anybody could close it."""
+            with client.transfercmd(f"STOR {path}") as data:
+                data.sendall(content)
+            return client.getmultiline()
+
+        assert cut_off("notes.txt", b"half").startswith("426 TLS ended without its close_notify")
+        assert cut_off("thermostat_1.0.0.3.ota", releases["cut off"]).startswith("550 ")
+        assert names(folder) == []
+        # Nothing that the server sends may wait unread when a client closes: what is on its way would be lost.
+        assert cut_off(f"{PART_PREFIX}1", bytes(5_000_000)) == "226 Transfer complete."
+        assert client.size(f"{PART_PREFIX}1") == 5_000_000
+        # What is signed proves that all of it came.
+        assert cut_off("thermostat_1.0.0.3.ota", releases["good"]) == "226 Transfer complete."
+        assert store(client, "notes.txt", b"whole") == "226 Transfer complete."
+    until(lambda: names(folder) == ["notes.txt", "thermostat_1.0.0.3.ota"])
+    counters = server.events.counters
+    assert (counters.total("received_complete"), counters.total("received_broken_off")) == (4, 1)
+
+
+@pytest.fixture
+def slow(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+    """Verifying takes until this is set."""
+    go_on = threading.Event()
+    check = upload_rules.check_release_file
+
+    def waits(*arguments: Any) -> bool:
+        assert go_on.wait(20)
+        return check(*arguments)
+
+    monkeypatch.setattr(upload_rules, "check_release_file", waits)
+    yield go_on
+    go_on.set()
+
+
+def is_verifying(server: FtpServer) -> bool:
+    return len(server._checks._threads) > 0
+
+
+def begin(client: Any, path: str, content: bytes) -> None:
+    """Uploads, and leaves the reply to be read."""
+    client.voidcmd("TYPE I")
+    with client.transfercmd(f"STOR {path}") as data:
+        data.sendall(content)
+
+
+def test_commands_wait_for_the_release_that_is_verified_and_so_does_the_end_of_an_idle_session(
+    serve: Serve, connect: Connect, folder: Path, releases: dict[str, bytes], slow: threading.Event
+) -> None:
+    server = serve(idle_timeout=0.3)
+    client, board = connect(server, "publisher"), connect(server)
+    begin(client, "thermostat_1.0.0.3.ota", releases["good"])
+    until(lambda: is_verifying(server))
+    client.sock.sendall(b"NOOP\r\nQUIT\r\n")
+    # It had its time to be found idle, as the board is.
+    assert board.getmultiline().startswith("421 ")
+    assert names(folder) != ["thermostat_1.0.0.3.ota"]
+    slow.set()
+    assert [client.getmultiline()[:3] for _ in range(3)] == ["226", "200", "221"]
+    assert names(folder) == ["thermostat_1.0.0.3.ota"]
+
+
+def test_who_quits_before_the_reply_still_gets_it(serve: Serve, connect: Connect, folder: Path) -> None:
+    client = connect(serve(), "publisher")
+    client.voidcmd("TYPE I")
+    with client.transfercmd("STOR a.txt") as data:
+        data.sendall(HALF)
+        client.putcmd("QUIT")
+        assert client.getmultiline().startswith("221")
+    assert client.getmultiline() == "226 Transfer complete."
+    with pytest.raises(EOFError):
+        client.getmultiline()
+    assert (folder / "a.txt").read_bytes() == HALF
+
+
+def test_a_server_that_is_ended_lets_the_release_be_verified(
+    serve: Serve, connect: Connect, folder: Path, releases: dict[str, bytes], slow: threading.Event
+) -> None:
+    server = serve()
+    client, board = connect(server, "publisher"), connect(server)
+    begin(client, "thermostat_1.0.0.3.ota", releases["good"])
+    until(lambda: is_verifying(server))
+    server.finish()
+    assert board.getmultiline().startswith("421 ")
+    slow.set()
+    assert client.getmultiline() == "226 Transfer complete."
+    assert names(folder) == ["thermostat_1.0.0.3.ota"]
+
+
+def test_few_are_verified_at_once_and_a_session_that_ends_meanwhile_harms_nothing(
+    serve: Serve, connect: Connect, folder: Path, releases: dict[str, bytes], slow: threading.Event
+) -> None:
+    server = serve()
+    clients = [connect(server, "publisher") for _ in range(6)]
+    before = threading.active_count()
+    for number, client in enumerate(clients):
+        begin(client, f"thermostat_1.0.0.{number}.ota", releases["good"])
+    until(lambda: len(names(folder)) == 6)
+    assert threading.active_count() - before <= CHECKS_AT_ONCE
+    for client in clients[1:]:
+        client.close()
+    connect(server).nlst("/")  # the server goes on
+    slow.set()
+    # Of another version than its name says.
+    assert clients[0].getmultiline().startswith("550 ")
+    until(lambda: names(folder) == [])
+
+
+def test_what_is_written_is_recorded(
+    with_key: Settings, serve: Serve, connect: Connect, folder: Path, tmp_path: Path, releases: dict[str, bytes]
+) -> None:
+    server = serve(unsigned=True)
+    with AuditLog(tmp_path / "audit", bytes(32), known=server.knows) as log:
+        server.events.audit = log
+        client = connect(server, "publisher")
+        good = releases["good"]
+        name, hidden = "thermostat_1.0.0.3.ota", ".withdrawn-thermostat_1.0.0.3.ota"
+        store(client, name, good)
+        refusal(client, name, releases["other content"])
+        rename(client, name, hidden)
+        rename(client, hidden, name)
+        store(client, "notes.txt", b"12345")
+        assert client.refused("DELE notes.txt").startswith("550 ")
+        refusal(client, "../../secret_1.ota", good)
+        store(connect(server), "report.json", b"{}")
+        server.events.audit = None
+    lines = (next((tmp_path / "audit").glob("*.jsonl"))).read_text()
+    records = [json.loads(line) for line in lines.splitlines()]
+    wrote = [(r["event"], r["outcome"], r["account"], r.get("path"), r.get("bytes")) for r in records]
+    assert [each for each in wrote if not each[0].startswith(("log", "tls"))] == [
+        ("publish", "ok", "publisher", f"/{name}", len(good)),
+        ("upload_refused", "refused", "publisher", f"/{name}", None),
+        ("withdraw", "ok", "publisher", f"/{name}", None),
+        ("publish", "ok", "publisher", f"/{name}", None),
+        ("upload", "ok", "publisher", "/notes.txt", 5),
+        ("upload_refused", "refused", "publisher", "/notes.txt", None),
+        ("upload_refused", "refused", "publisher", "/secret_1.ota", None),
+        ("report", "ok", "board", "/report.json", 2),
+    ]
+    assert PASSWORD not in lines
 
 
 def test_no_link_leads_a_publisher_out(serve: Serve, connect: Connect, folder: Path) -> None:
@@ -562,3 +740,27 @@ def test_a_server_without_a_place_for_reports_says_so(settings: Settings, serve:
     board = connect(serve(reports=None))
     assert refusal(board, "report.json", b"{}") == "550 this server keeps no reports."
     assert replace(settings, reports=None).reports is None
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such limit")
+def test_a_disk_that_takes_no_more_is_told_and_leaves_nothing(
+    serve: Serve, connect: Connect, folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    import resource
+
+    client = connect(serve(), "publisher")
+    client.voidcmd("TYPE I")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with client.transfercmd("STOR a.txt") as data:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
+        try:
+            with contextlib.suppress(ConnectionError):
+                data.sendall(bytes(10_000_000))
+            reply = client.getmultiline()
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert "a fault of the server" not in caplog.text
+    assert reply == "452 The file cannot be written: File too large."
+    assert names(folder) == []
+    store(client, "a.txt", b"whole")
+    assert names(folder) == ["a.txt"]

@@ -24,6 +24,9 @@ PLACE = Path("/opt/otalink-interop")
 PAM_SERVICE = "otalink-interop"
 USER = "board"
 PASSWORD = "interop-password"
+# As whom the servers touch files: vsftpd, and the others.
+VSFTPD_USER = "daemon"
+NOBODY = "nobody"
 # For data connections; below the ports that Linux gives to outgoing ones.
 PASSIVE = (20000, 29999)
 # How long a server may take to start and to end, in seconds.
@@ -53,10 +56,16 @@ rsa_cert_file={certificate}
 # Its virtual users count as anonymous ones here.
 VSFTPD_PRIVATE = "force_anon_data_ssl=YES\n"
 VSFTPD_NO_REUSE = "require_ssl_reuse=NO\n"
+VSFTPD_WRITES = """\
+write_enable=YES
+virtual_use_local_privs=YES
+local_umask=022
+allow_writeable_chroot=YES
+"""
 VSFTPD_TEST = """\
 background=NO
 listen_address=127.0.0.1
-guest_username=daemon
+guest_username={user}
 secure_chroot_dir={home}
 xferlog_enable=NO
 """
@@ -68,9 +77,14 @@ AuthUserFile {users}
 AuthOrder mod_auth_file.c
 RequireValidShell off
 DefaultRoot ~
+"""
+PROFTPD_READS = """\
 <Limit WRITE>
   DenyAll
 </Limit>
+"""
+PROFTPD_WRITES = """\
+AllowOverwrite on
 """
 PROFTPD_TLS = """\
 LoadModule mod_tls.c
@@ -145,28 +159,30 @@ class Tls:
     reuse: bool = False
 
 
-def vsftpd(folder: Path, tls: Tls | None = None) -> contextlib.AbstractContextManager[Server]:
-    """vsftpd, read-only. Without `tls` it knows plain FTP alone."""
+def vsftpd(folder: Path, tls: Tls | None = None, *, writes: bool = False) -> contextlib.AbstractContextManager[Server]:
+    """vsftpd, read-only unless its user `writes`. Without `tls` it knows plain FTP alone."""
 
     def command(home: Path, port: int) -> list[str]:
-        parts = [VSFTPD]
+        parts = [VSFTPD, VSFTPD_WRITES if _own(folder, VSFTPD_USER, writes) else ""]
         if tls is not None:
             parts += [VSFTPD_TLS, VSFTPD_PRIVATE if tls.private else "", "" if tls.reuse else VSFTPD_NO_REUSE]
-        config = _write(home, [*parts, VSFTPD_TEST], port=port, folder=folder, tls=tls, pam_service=PAM_SERVICE)
+        config = _write(
+            home, [*parts, VSFTPD_TEST], port=port, folder=folder, tls=tls, pam_service=PAM_SERVICE, user=VSFTPD_USER
+        )
         return [_program("vsftpd"), str(config)]
 
     return _run("vsftpd", command)
 
 
-def proftpd(folder: Path, tls: Tls | None = None) -> contextlib.AbstractContextManager[Server]:
-    """ProFTPD, read-only. Without `tls` it knows plain FTP alone."""
+def proftpd(folder: Path, tls: Tls | None = None, *, writes: bool = False) -> contextlib.AbstractContextManager[Server]:
+    """ProFTPD, read-only unless its user `writes`. Without `tls` it knows plain FTP alone."""
 
     def command(home: Path, port: int) -> list[str]:
         program = _program("proftpd")
         users = home / "users"
         users.write_text(f"{USER}:{_password_hash()}:65534:65534::{folder}:/bin/false\n", encoding="utf-8")
         users.chmod(0o600)
-        parts = [PROFTPD]
+        parts = [PROFTPD, PROFTPD_WRITES if _own(folder, NOBODY, writes) else PROFTPD_READS]
         if tls is not None:
             parts += [PROFTPD_TLS, PROFTPD_PRIVATE if tls.private else PROFTPD_CLEAR]
             parts += ["" if tls.reuse else PROFTPD_NO_REUSE]
@@ -177,8 +193,11 @@ def proftpd(folder: Path, tls: Tls | None = None) -> contextlib.AbstractContextM
     return _run("ProFTPD", command)
 
 
-def pure_ftpd(folder: Path, tls: Tls | None = None) -> contextlib.AbstractContextManager[Server]:
-    """Pure-FTPd, read-only because `folder` belongs to another user. Without `tls` it knows plain FTP alone."""
+def pure_ftpd(
+    folder: Path, tls: Tls | None = None, *, writes: bool = False
+) -> contextlib.AbstractContextManager[Server]:
+    """Pure-FTPd, read-only because `folder` belongs to another user, unless its user `writes`. Without `tls` it knows
+    plain FTP alone."""
 
     def command(home: Path, port: int) -> list[str]:
         program = _program("pure-ftpd")
@@ -188,6 +207,7 @@ def pure_ftpd(folder: Path, tls: Tls | None = None) -> contextlib.AbstractContex
             f"{USER}:{_password_hash()}:65534:65534::{folder}/./::::::::::::\n", encoding="utf-8"
         )
         subprocess.run([_program("pure-pw"), "mkdb", users, "-f", home / "users"], check=True)
+        _own(folder, NOBODY, writes)
         parts = [PURE_FTPD]
         if tls is not None:
             parts += [PURE_FTPD_TLS, PURE_FTPD_PRIVATE if tls.private else PURE_FTPD_CLEAR]
@@ -195,6 +215,13 @@ def pure_ftpd(folder: Path, tls: Tls | None = None) -> contextlib.AbstractContex
         return [program, str(config)]
 
     return _run("Pure-FTPd", command)
+
+
+def _own(folder: Path, user: str, writes: bool) -> bool:
+    """Gives `folder` to the server's user when that `writes`, which this gives back."""
+    if writes:
+        shutil.chown(folder, user)
+    return writes
 
 
 STARTERS = {"vsftpd": vsftpd, "ProFTPD": proftpd, "Pure-FTPd": pure_ftpd}

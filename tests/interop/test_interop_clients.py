@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import pytest
 from servers import MissingError
 
+from otalink_host.build import build
+from otalink_host.keys import create, load_signer
 from otalink_host.server import BackgroundServer
 from otalink_host.settings import Account, Settings, Tls
 
@@ -51,7 +53,7 @@ class Curl:
     def __init__(self, server, security, ca, home):
         self._command = [_program("curl"), "--silent", "--show-error", "--max-time", "20"]
         self._command += [option.format(ca=ca) for option in security.curl]
-        self._command += ["--user", f"board:{PASSWORD}"]
+        self._command += ["--user", f"publisher:{PASSWORD}"]
         self._url = f"ftp://{server.address}:{server.port}/releases/"
 
     def names(self):
@@ -61,6 +63,10 @@ class Curl:
         """Fetches what `target` has not got of the file."""
         _run([*self._command, "--continue-at", "-", "--output", target, self._url + name.replace(" ", "%20")])
 
+    def put(self, source, name, resume=False):
+        where = ["--continue-at", "2"] if resume else []
+        return _end([*self._command, *where, "--upload-file", source, self._url + name.replace(" ", "%20")])
+
 
 class Lftp:
     def __init__(self, server, security, ca, home):
@@ -69,20 +75,23 @@ class Lftp:
             [
                 *("set cmd:fail-exit yes", "set net:max-retries 1", "set net:timeout 10"),
                 *(setting.format(ca=ca) for setting in security.lftp),
-                f"open -u board,{PASSWORD} ftp://{server.address}:{server.port}",
+                f"open -u publisher,{PASSWORD} ftp://{server.address}:{server.port}",
                 "cd /releases",
             ]
         )
 
-    def _lftp(self, command):
+    def _lftp(self, command, run=None):
         environment = os.environ | {"LFTP_HOME": str(self._home), "LC_ALL": "C.UTF-8"}
-        return _run([_program("lftp"), "--norc", "-c", f"{self._begin}; {command}"], environment)
+        return (run or _run)([_program("lftp"), "--norc", "-c", f"{self._begin}; {command}"], environment)
 
     def names(self):
         return {name.rstrip("/") for name in self._lftp("cls -1").splitlines()}
 
     def get(self, name, target):
         self._lftp(f'get -c "{name}" -o "{target}"')
+
+    def put(self, source, name, resume=False):
+        return self._lftp(f'put {"-c " if resume else ""}"{source}" -o "{name}"', _end)
 
 
 class Ftplib:
@@ -93,7 +102,7 @@ class Ftplib:
     def _connect(self):
         client = self._make()
         client.connect(self._server.address, self._server.port, timeout=20)
-        client.login("board", PASSWORD)
+        client.login("publisher", PASSWORD)
         if isinstance(client, ftplib.FTP_TLS):
             client.prot_p()
         client.cwd("/releases")
@@ -109,6 +118,14 @@ class Ftplib:
         with self._connect() as client, open(target, "ab") as file:
             client.retrbinary(f"RETR {name}", file.write, rest=file.tell() or None)
 
+    def put(self, source, name, resume=False):
+        try:
+            with self._connect() as client, open(source, "rb") as file:
+                client.storbinary(f"STOR {name}", file, rest=2 if resume else None)
+        except ftplib.Error as error:
+            return str(error)
+        return None
+
 
 def _program(name):
     found = shutil.which(name)
@@ -118,9 +135,19 @@ def _program(name):
 
 
 def _run(command, environment=None):
-    done = subprocess.run(command, env=environment, capture_output=True, encoding="utf-8", timeout=60, check=False)
+    done = _done(command, environment)
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+def _end(command, environment=None):
+    """None when the command did what it should, else what it says."""
+    done = _done(command, environment)
+    return done.stderr if done.returncode else None
+
+
+def _done(command, environment):
+    return subprocess.run(command, env=environment, capture_output=True, encoding="utf-8", timeout=60, check=False)
 
 
 @pytest.fixture
@@ -139,11 +166,12 @@ def security(request):
 
 
 @pytest.fixture
-def server(served, security, tls_files):
+def server(served, security, tls_files, tmp_path):
     pem = tls_files / "server.pem"
     tls = Tls(security.mode, certificate=pem, key=pem, ca=tls_files / "ca.pem")
-    settings = Settings(accounts=(Account("board", served, "/releases"),), passive_ports=None, tls=tls)
-    with BackgroundServer(settings, {"board": PASSWORD}) as running:
+    account = Account("publisher", served, "/releases", role="publisher")
+    settings = Settings(accounts=(account,), passive_ports=None, tls=tls, path=tmp_path / "otalink.toml")
+    with BackgroundServer(settings, {"publisher": PASSWORD}) as running:
         yield running
 
 
@@ -177,3 +205,67 @@ def test_a_download_goes_on_where_it_was(client, server, tmp_path):
     client.get("two words.bin", tmp_path / "got")
     assert (tmp_path / "got").read_bytes() == CONTENT
     assert [transfer.size for transfer in server.transfers] == [len(CONTENT) - here]
+
+
+@pytest.fixture
+def keys(tmp_path):
+    """A key beside the server's settings: what one of them signed is taken, and nothing else."""
+    create(tmp_path / "keys", "release", None)
+    return tmp_path / "keys"
+
+
+def built(tmp_path, keys, version="1.0.0.3", content=CONTENT, *, signed=True):
+    source = tmp_path / f"source-{version}-{len(content)}"
+    source.mkdir()
+    (source / "data.bin").write_bytes(content)
+    output = tmp_path / f"built-{version}-{len(content)}"
+    output.mkdir()
+    signer = load_signer(keys, "release", lambda path: b"") if signed else None
+    return build(source, signer=signer, name="thermostat", version=version, output=output).path
+
+
+def hidden(folder):
+    return [path.name for path in folder.iterdir() if path.name.startswith(".")]
+
+
+def test_a_file_is_put_whole_and_listed(client, served, tmp_path):
+    (tmp_path / "new").write_bytes(CONTENT)
+    assert client.put(tmp_path / "new", "größer als 1.bin") is None
+    assert (served / "größer als 1.bin").read_bytes() == CONTENT
+    assert "größer als 1.bin" in client.names()
+    (tmp_path / "new").write_bytes(b"")
+    assert client.put(tmp_path / "new", "größer als 1.bin") is None
+    assert (served / "größer als 1.bin").read_bytes() == b""
+    assert not hidden(served)
+
+
+def test_a_signed_release_is_put_and_never_replaced(client, served, tmp_path, keys):
+    (served / "thermostat_1.0.0.2.py").unlink()
+    file, other = built(tmp_path, keys), built(tmp_path, keys, content=b"other")
+    assert client.put(file, file.name) is None
+    assert client.put(file, file.name) is None
+    assert client.put(other, file.name) is not None
+    assert (served / file.name).read_bytes() == file.read_bytes()
+    assert not hidden(served)
+
+
+def test_what_nobody_signed_is_refused_and_leaves_nothing(client, client_kind, served, tmp_path, keys):
+    file = built(tmp_path, keys, signed=False)
+    before = {path.name for path in served.iterdir()}
+    said = client.put(file, file.name)
+    assert said is not None
+    if client_kind is not Curl:  # it tells the code alone
+        assert "is not signed" in said
+    assert client.put(file, "data.bin") is not None
+    assert {path.name for path in served.iterdir()} == before
+
+
+def test_an_upload_that_is_to_go_on_begins_anew_or_is_refused(client, served, tmp_path):
+    """Nothing is left of one that broke off, so that there is nothing to go on with: no client makes half a file."""
+    (tmp_path / "new").write_bytes(CONTENT)
+    said = client.put(tmp_path / "new", "new.bin", resume=True)
+    if said is None:
+        assert (served / "new.bin").read_bytes() == CONTENT
+    else:
+        assert not (served / "new.bin").exists()
+    assert not hidden(served)

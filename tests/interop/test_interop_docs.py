@@ -20,7 +20,11 @@ VALUES = {
 }
 BLOCKS = {
     "vsftpd": (servers.VSFTPD, servers.VSFTPD_TLS, servers.VSFTPD_NO_REUSE + servers.VSFTPD_PRIVATE),
-    "ProFTPD": (servers.PROFTPD, servers.PROFTPD_TLS + servers.PROFTPD_CLEAR, servers.PROFTPD_NO_REUSE),
+    "ProFTPD": (
+        servers.PROFTPD + servers.PROFTPD_READS,
+        servers.PROFTPD_TLS + servers.PROFTPD_CLEAR,
+        servers.PROFTPD_NO_REUSE,
+    ),
     "Pure-FTPd": (servers.PURE_FTPD, servers.PURE_FTPD_TLS + servers.PURE_FTPD_CLEAR),
 }
 USERS = {"ProFTPD": "/etc/proftpd/users", "Pure-FTPd": "/etc/pure-ftpd/pureftpd.pdb"}
