@@ -199,7 +199,7 @@ class Updater:
                     await self._check()
                 except ReleaseError as error:
                     # The server was reached, whatever it has.
-                    self._say(f"report: {error}")
+                    self._say(str(error))
                 self.confirm()
             return False
         for _ in range(_STARTS_MAX):
