@@ -19,8 +19,8 @@ $(READY): requirements.lock pyproject.toml host/make-venv.sh
 demo: $(READY) ## Watch a virtual board update itself from an FTP server
 	@$(RUN)otalink demo
 
-test: $(READY) ## Run every test, two at a time; a missing micropython is a failure
-	@$(RUN)pytest -n 2 --dist worksteal $(ARGS)
+test: $(READY) ## Run every test, three at a time; a missing micropython is a failure
+	@$(RUN)pytest -n 3 --dist worksteal $(ARGS)
 
 interop: $(READY) ## Test with vsftpd, ProFTPD, Pure-FTPd, curl and lftp (run tests/interop/setup before), as root
 	@$(if $(filter-out 0,$(shell id -u)),sudo )$(RUN)pytest -n 2 --dist worksteal tests/interop $(ARGS)

@@ -24,10 +24,16 @@ class Authorizer:
         self._accounts = {account.name: account for account in accounts}
         self._hashes = dict(hashes)
         self._reread = reread
+        self._is_new_turn = True
+
+    def begin_turn(self) -> None:
+        """The loop begins a turn: what has changed since the one before is to be seen in it."""
+        self._is_new_turn = True
 
     def take_over_changes(self) -> None:
-        """Reads the accounts anew if their files have changed."""
-        found = self._reread() if self._reread is not None else None
+        """Reads the accounts anew if their files have changed; it looks once in a turn, in which many may ask."""
+        found = self._reread() if self._reread is not None and self._is_new_turn else None
+        self._is_new_turn = False
         if found is not None:
             accounts, hashes = found
             self._accounts = {account.name: account for account in accounts}

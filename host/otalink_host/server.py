@@ -191,6 +191,7 @@ class FtpServer:
         """Serves until `stop` or `finish` is called, from another thread or a signal handler."""
         wait = TICK
         while not self._stop.is_set():
+            self._authorizer.begin_turn()
             soonest = self._loop.loop(timeout=min(wait, TICK), blocking=False)
             wait = TICK if soonest is None else max(soonest, 0.0)
             self._keep_house()

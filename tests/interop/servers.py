@@ -68,6 +68,8 @@ listen_address=127.0.0.1
 guest_username={user}
 secure_chroot_dir={home}
 xferlog_enable=NO
+max_clients=0
+max_per_ip=0
 """
 
 PROFTPD = """\
