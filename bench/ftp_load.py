@@ -186,8 +186,8 @@ def _measure(
             for name in sorted(starters, reverse=bool(number % 2)):
                 with starters[name]() as served:
                     target = Target(served.port, [served.account], FILE, SIZE, context)
-                    # Passwords are checked, and the file is read, once in a server's life.
-                    fetch_at_once(target, 1, PATIENCE)
+                    # What happens once in a server's life: passwords are checked, the file is read, code is warmed up.
+                    fetch_at_once(target, count, PATIENCE)
                     before = _cpu(served.pid)
                     with _watched(served.pid) as most:
                         load = fetch_at_once(target, count, PATIENCE)
