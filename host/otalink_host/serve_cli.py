@@ -31,6 +31,8 @@ from otalink_host.tls_context import server_context
 
 INIT_EXAMPLE = "Example: otalink init --directory update-server --name updates.example.com"
 SERVE_EXAMPLE = "Example: otalink serve --address 192.168.0.10 --port 2121 --firewall"
+# So many accounts are shown when the server starts; a fleet has hundreds.
+GREETED = 3
 HEALTH_EXAMPLE = "Example: otalink health --config update-server/otalink.toml"
 
 Address = Annotated[str | None, typer.Option(metavar="IP", help="Listen on this address of the machine instead.")]
@@ -211,7 +213,7 @@ def _greet(settings: Settings, port: int, firewall: bool) -> None:
     if address is None:
         print_line("This machine is in no network now: boards cannot reach it.")
     kept = f"the password is in {settings.secrets}" if settings.secrets and settings.secrets.exists() else None
-    for account in settings.accounts:
+    for account in settings.accounts[:GREETED]:
         if account.disabled:
             print_line(f"\nThe account {account.name} is disabled.")
             continue
@@ -225,6 +227,9 @@ def _greet(settings: Settings, port: int, firewall: bool) -> None:
         if account.role == "board":
             values = ftp_addresses.board_settings(settings, account, port)
             print_line(f"In its /otalink.json: {json.dumps(values)[1:-1]}")
+    more = len(settings.accounts) - GREETED
+    if more > 0:
+        print_line(f"\nand {more} more {'account' if more == 1 else 'accounts'}: `otalink user list` shows them.")
     if firewall:
         for name, commands in ftp_addresses.firewall_commands(settings, port):
             print_line(f"\n{name}:")

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from argon2 import PasswordHasher
 
-from otalink_host.accounts import create_server_folder, load_hashes, load_passwords
+from otalink_host.accounts import create_account, create_server_folder, load_hashes, load_passwords
 from otalink_host.cli import main
 from otalink_host.passwords import is_outdated, verify
 from otalink_host.settings import load_settings
@@ -98,3 +98,13 @@ def test_a_server_without_a_password_for_an_account_does_not_start(
     assert capsys.readouterr().err == (
         "otalink: account board has no password: give it one with `otalink user passwd board`\n"
     )
+
+
+def test_of_many_accounts_the_first_are_shown_and_the_others_counted(start: Start, password: str) -> None:
+    for number in range(2, 7):
+        create_account(
+            load_settings(CONFIG), {"name": f"shop-{number}", "folder": "releases", "role": "board"}, password
+        )
+    printed, _ = start()
+    assert re.findall(r"user +(\S+)", printed) == ["board", "shop-2", "shop-3"]
+    assert "\nand 3 more accounts: `otalink user list` shows them.\n" in printed
