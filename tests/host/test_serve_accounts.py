@@ -106,5 +106,5 @@ def test_of_many_accounts_the_first_are_shown_and_the_others_counted(start: Star
             load_settings(CONFIG), {"name": f"shop-{number}", "folder": "releases", "role": "board"}, password
         )
     printed, _ = start()
-    assert re.findall(r"user +(\S+)", printed) == ["board", "shop-2", "shop-3"]
+    assert re.findall(r"^  user +(\S+)", printed, re.MULTILINE) == ["board", "shop-2", "shop-3"]
     assert "\nand 3 more accounts: `otalink user list` shows them.\n" in printed
