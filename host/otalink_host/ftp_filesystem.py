@@ -105,7 +105,7 @@ class VirtualFolder(AbstractedFS):  # type: ignore[misc]  # pyftpdlib has no typ
     """
 
     def __init__(self, root: str, cmd_channel: Any) -> None:
-        super().__init__(os.path.realpath(root), cmd_channel)
+        super().__init__(root, cmd_channel)
         self.account: Account = cmd_channel.authorizer.account(cmd_channel.username)
         # Each folder of the disk, with the names that lead to it. No virtual path is another's beginning.
         self._mounts = [(self._parts(path), os.path.realpath(folder)) for path, folder in self.account.mounts.items()]
@@ -132,7 +132,8 @@ class VirtualFolder(AbstractedFS):  # type: ignore[misc]  # pyftpdlib has no typ
     def open(self, filename: str, mode: str) -> Any:
         if mode == "rb":
             with contextlib.suppress(IsADirectoryError):
-                return open_within(self._real(filename), [root for _, root in self._mounts])
+                # Where links lead, it looks itself.
+                return open_within(self._unchecked(filename), [root for _, root in self._mounts])
         raise FilesystemError("This is no file that can be read")
 
     def create(self, path: str, size_max: int) -> Upload:
@@ -239,6 +240,13 @@ class VirtualFolder(AbstractedFS):  # type: ignore[misc]  # pyftpdlib has no typ
 
     def _real(self, path: str) -> str:
         """The path on this machine's disk. Raises OSError for what cannot be reached."""
+        real = self._unchecked(path)
+        if not self._inside(real):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        return real
+
+    def _unchecked(self, path: str) -> str:
+        """As `_real`, but links may lead from it to anywhere."""
         parts = self._parts(path)
         prefix, root = self._mount(parts)
         parts = parts[len(prefix) :]
@@ -249,10 +257,7 @@ class VirtualFolder(AbstractedFS):  # type: ignore[misc]  # pyftpdlib has no typ
         # A hidden folder, and what is in it, is nobody's.
         if not all(self._is_reachable(part) for part in parts[-1:]) or any(part[:1] == "." for part in parts[:-1]):
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
-        real = os.path.join(root, *parts)
-        if not self._inside(real):
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-        return real
+        return os.path.join(root, *parts)
 
     def _is_reachable(self, name: str) -> bool:
         """True for a name that the account may know of; of the hidden ones, a publisher's own."""

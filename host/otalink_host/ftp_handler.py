@@ -4,6 +4,7 @@ No password is ever logged. What there is to tell goes to `Events`.
 """
 
 import contextlib
+import random
 import sys
 from collections import deque
 from collections.abc import Iterator
@@ -34,6 +35,8 @@ COMMANDS = (
     *("STOR", "RNFR", "RNTO", "DELE", "MKD", "XMKD", "RMD", "XRMD"),
 )
 
+# So many ports are tried, or all that there are.
+PORTS_TRIED = 128
 # Bytes that the system is told to send at once, without a limit to the bandwidth.
 SENDFILE_MAX = 1 << 18
 
@@ -52,6 +55,26 @@ class Transfer:
     size: int
     complete: bool
     seconds: float
+
+
+class PassivePorts:
+    """The ports for data connections. pyftpdlib makes a list of them for each, and tries one after the other by chance.
+
+    Of very many, that list has some that lie together, from anywhere on.
+    """
+
+    def __init__(self, ports: range) -> None:
+        self._ports = ports
+
+    def __contains__(self, port: int) -> bool:
+        return port in self._ports
+
+    def __iter__(self) -> Iterator[int]:
+        count = len(self._ports)
+        if count <= PORTS_TRIED:
+            return iter(self._ports)
+        first = random.randrange(count)
+        return (self._ports[number % count] for number in range(first, first + PORTS_TRIED))
 
 
 class _PassivePortsError(Exception):
@@ -229,13 +252,15 @@ class Handler(LoginMixin, UploadMixin, TlsHandler):
 
     def handle_auth_success(self, home: str, password: str, msg_login: str) -> None:
         most = self.sessions_per_account
-        mine = [each for each in self.server.sessions if each.authenticated and each.username == self.username]
-        if most and len(mine) >= most:
+        if most and self._of_this_account() >= most:
             self._tell_refused(f"{self.username} at {self._client()} refused: it has its {most} sessions already")
             self.respond("421 This account has too many sessions. Try again later.")
             self.close_when_done()
             return
         super().handle_auth_success(home, password, msg_login)
+
+    def _of_this_account(self) -> int:
+        return sum(each.authenticated and each.username == self.username for each in self.server.sessions)
 
     def flush_account(self) -> None:
         if self.authenticated:

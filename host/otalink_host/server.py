@@ -29,7 +29,7 @@ from otalink_host.counters import Counters
 from otalink_host.errors import UserError
 from otalink_host.events import Events, logger
 from otalink_host.ftp_authorizer import Authorizer, Reread
-from otalink_host.ftp_handler import COMMANDS, DataHandler, Handler, Transfer
+from otalink_host.ftp_handler import COMMANDS, DataHandler, Handler, PassivePorts, Transfer
 from otalink_host.ftp_tls import TLS_COMMANDS
 from otalink_host.ftp_upload import CHECKS_AT_ONCE, UPLOAD_COMMANDS
 from otalink_host.listening import BACKLOG, listen_on, raise_descriptor_limit
@@ -240,7 +240,7 @@ class FtpServer:
         values = {
             "proto_cmds": commands,
             # Each process has ports of its own, so that none finds all that it tries in use by another.
-            "passive_ports": ports[self._worker :: workers] if ports is not None else None,
+            "passive_ports": PassivePorts(ports[self._worker :: workers]) if ports is not None else None,
             "masquerade_address": settings.masquerade_address,
             "sessions_max": settings.sessions,
             "sessions_per_address": settings.sessions_per_address,

@@ -15,6 +15,7 @@ import pytest
 
 from otalink_host import ftp_turns
 from otalink_host.errors import UserError
+from otalink_host.ftp_handler import PORTS_TRIED, PassivePorts
 from otalink_host.passwords import hash_password
 from otalink_host.server import FtpServer
 from otalink_host.settings import Settings, load_settings
@@ -312,3 +313,15 @@ folder = "releases"
         "required", tmp_path / "c", tmp_path / "k", tmp_path / "a",
     )  # fmt: skip
     assert (found.metrics_address, found.metrics_port, found.log_format) == ("::1", 9621, "json")
+
+
+def test_of_very_many_passive_ports_some_are_tried_from_anywhere_on() -> None:
+    few, many = PassivePorts(range(5000, 5010)), PassivePorts(range(10_000, 60_000))
+    assert list(few) == list(range(5000, 5010))
+    tried = [list(many) for _ in range(20)]
+    assert all(len(set(ports)) == PORTS_TRIED and all(port in many for port in ports) for ports in tried)
+    assert len({ports[0] for ports in tried}) > 10
+    last = [ports for ports in (list(PassivePorts(range(1, 130))) for _ in range(2000)) if ports[0] > 2]
+    # They go on at the beginning.
+    assert 1 in last[0]
+    assert 60_000 not in many
