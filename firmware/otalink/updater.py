@@ -96,17 +96,14 @@ class Updater:
         """
         while self.config is not None:
             try:
+                if self._job.checked and self.config.report:
+                    await self._alone(run, "report.send", self._job, self.messages)
                 pause = call("trial.pause", self._job)
             except Exception:  # the check says what it is
                 pause = self.config.interval
             await _sleep(pause)
             await phase.network()
             await self.update()
-            if self.config.report:
-                try:
-                    await self._alone(run, "report.send", self._job, self.messages)
-                except Exception as error:  # no matter what, the next check comes
-                    self._say(f"report: {error}")
 
     def feed(self):
         """Feeds the watchdog, if there is one."""
