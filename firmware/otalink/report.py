@@ -25,6 +25,8 @@ async def send(job, messages):
     config = job.config
     try:
         found = status(job.root, config.name, installed(job))
+        if found["reason"]:
+            found["reason"] = found["reason"][:_LINE_MAX]
         found["board"] = unique_id()
         found["messages"] = [line[:_LINE_MAX] for line in messages[-_LINES:]]
         async with FtpSession(*config.server) as session:

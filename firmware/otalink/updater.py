@@ -98,6 +98,9 @@ class Updater:
             try:
                 if self._job.checked and self.config.report:
                     await self._alone(run, "report.send", self._job, self.messages)
+            except Exception:  # a report must not change when a trial is looked at
+                pass
+            try:
                 pause = call("trial.pause", self._job)
             except Exception:  # the check says what it is
                 pause = self.config.interval

@@ -183,3 +183,12 @@ def test_the_setting_is_true_or_false(board, folder):
     body = "try:\n    make()\nexcept ValueError as error:\n    print(error)"
     nowhere = SimpleNamespace(host="127.0.0.1", port=1)
     assert board.run(nowhere, body, report="yes") == ["report must be true or false, not 'yes'"]
+
+
+def test_a_report_that_cannot_be_sent_does_not_put_off_what_a_trial_waits_for(board):
+    body = CHECK.replace("    if seconds:\n        raise Done", "    print(seconds)\n    raise Done").replace(
+        "await make().run()",
+        "updater = make()\n    otalink.updater.call = lambda *arguments: 7\n"
+        "    updater._job.checked = updater.busy = True\n    await updater.run()",
+    )
+    assert check(board, SimpleNamespace(host="127.0.0.1", port=1), body=body) == ["7"]
